@@ -1,0 +1,65 @@
+"""A ZeroMQ socket in an event loop: drained by its descriptor, written once a turn."""
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+DRAIN_PER_TURN = 200
+"""Blobs read before other callbacks get a turn: a busy worker must not starve the sockets."""
+HIGH_WATER_MARK = 4_000
+"""Blobs queued inside ZeroMQ per connection, each way."""
+RETRY_S = 0.005
+
+
+def set_options(socket: "zmq.Socket[bytes]", max_blob_bytes: int) -> None:
+    """What every socket of the bus has: bounds, no waiting at close, fast reconnect."""
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_blob_bytes)
+    socket.setsockopt(zmq.RECONNECT_IVL, 2)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
+
+
+class Drain:
+    """Calls `receive(frames)` for each message of a socket, from the loop.
+
+    The descriptor is edge-triggered: after every drain and every send the socket's events must
+    be read again, which `check` does.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        socket: "zmq.Socket[bytes]",
+        receive: Callable[[list[bytes]], None],
+    ) -> None:
+        self._loop = loop
+        self._socket = socket
+        self._receive = receive
+        self._scheduled: asyncio.Handle | None = None
+        self._descriptor = int(socket.getsockopt(zmq.FD))
+        loop.add_reader(self._descriptor, self._turn)
+
+    def check(self) -> None:
+        """Looks again for input soon; call after each send."""
+        if self._scheduled is None and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._scheduled = self._loop.call_soon(self._turn)
+
+    def close(self) -> None:
+        """Stops reading."""
+        self._loop.remove_reader(self._descriptor)
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+
+    def _turn(self) -> None:
+        self._scheduled = None
+        socket, receive = self._socket, self._receive
+        for _ in range(DRAIN_PER_TURN):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            receive(frames)
+        self.check()

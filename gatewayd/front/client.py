@@ -1,0 +1,108 @@
+"""One client of the port after its handshake: what it may do, and what waits to be written."""
+
+import asyncio
+
+import msgspec
+
+from bus.messages import Caller
+from gatewayd.front.websocket import WebSocket, frame_text
+from gatewayd.protocol.access import Rights
+from gatewayd.protocol.connect import ConnectParams
+
+MAX_OPEN_CALLS = 4096
+"""Unanswered calls of one connection; more are refused."""
+PAUSE_BYTES = 262_144
+"""Unsent bytes at which a client's requests are not read any more."""
+CLOSE_TIMEOUT_S = 2.0
+"""For a client to read the close frame; then the socket is cut."""
+
+_encode_caller = msgspec.msgpack.Encoder().encode
+
+
+class Client:
+    """An authenticated connection and its unsent frames."""
+
+    __slots__ = (
+        "_loop",
+        "_out",
+        "_transport",
+        "_ws",
+        "caller",
+        "connection_id",
+        "instance_id",
+        "is_dirty",
+        "is_leaving",
+        "mode",
+        "open_calls",
+        "program",
+        "rights",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        params: ConnectParams,
+        rights: Rights,
+        transport: asyncio.Transport,
+        ws: WebSocket,
+        *,
+        is_local: bool,
+    ) -> None:
+        self.connection_id = connection_id
+        self.rights = rights
+        self.mode = params.client.mode
+        self.program = params.client.id
+        self.instance_id = params.client.instance_id
+        self.open_calls = 0
+        self.is_dirty = False
+        self.is_leaving = False
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._ws = ws
+        self._out: list[bytes] = []
+        caller = Caller(
+            kind="client",
+            id=connection_id,
+            role=rights.role,
+            scopes=rights.scopes,
+            client_id=params.client.id,
+            mode=params.client.mode,
+            caps=params.caps,
+            is_local=is_local,
+        )
+        self.caller = msgspec.Raw(_encode_caller(caller))
+
+    def put(self, framed: bytes) -> None:
+        """Adds a WebSocket frame to what leaves with the next `flush`."""
+        self._out.append(framed)
+
+    def flush(self) -> None:
+        """Writes everything that waits, at once."""
+        self.is_dirty = False
+        if self._out:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            if not self.is_leaving:
+                self._transport.write(data)
+
+    def buffered_bytes(self) -> int:
+        """Unsent bytes in the transport."""
+        return self._transport.get_write_buffer_size()
+
+    def ping(self) -> bool:
+        """Sends a ping; False if the one before was never answered."""
+        if not self._ws.pong_seen:
+            return False
+        self._transport.write(self._ws.ping())
+        return True
+
+    def close(self, code: int, reason: str, last_frame: bytes | None = None) -> None:
+        """Says goodbye and closes; the socket is cut when the client does not read it."""
+        if self.is_leaving:
+            return
+        if last_frame is not None:
+            self._out.append(frame_text(last_frame))
+        self.flush()
+        self.is_leaving = True
+        self._transport.write(self._ws.close(code, reason))
+        self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)

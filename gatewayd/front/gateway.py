@@ -1,0 +1,157 @@
+"""What the front does with each message of a client: answer it here, or pass it to a worker."""
+
+import time
+import uuid
+from typing import Any
+
+from bus.errors import RpcError, unavailable
+from bus.messages import Caller
+from bus.rpc import error_frame
+from conf.logs import Log
+from gatewayd.front.audience import Audience
+from gatewayd.front.client import MAX_OPEN_CALLS, Client
+from gatewayd.front.forwarder import Forwarder
+from gatewayd.front.methods import FrontMethods
+from gatewayd.protocol.auth import Authenticator
+from gatewayd.protocol.frames import BadFrame, NotJson, RequestFrame, read_request
+from gatewayd.protocol.handshake import Admitted, Knock, Rejected, judge
+from gatewayd.protocol.hello import Hello
+from gatewayd.protocol.origin import HostRules
+from gatewayd.protocol.router import ClientOrigin
+
+log = Log("front")
+
+
+class LocalCall:
+    """A call answered in the front; it has no first answer."""
+
+    __slots__ = ("caller", "method")
+
+    def __init__(self, caller: Caller, method: str) -> None:
+        self.caller = caller
+        self.method = method
+
+    def accept(self, payload: Any) -> None:
+        """Methods of the front answer once."""
+        raise unavailable(f"{self.method} answers once")
+
+
+class Gateway:
+    """Owns the decisions of the port; `front/port.py` owns its sockets."""
+
+    def __init__(
+        self,
+        auth: Authenticator,
+        hosts: HostRules,
+        audience: Audience,
+        methods: FrontMethods,
+        forwarder: Forwarder,
+        hello: Hello,
+    ) -> None:
+        self.auth = auth
+        self.hosts = hosts
+        self.audience = audience
+        self.methods = methods
+        self.forwarder = forwarder
+        self.hello = hello
+        self.counters = {"requests": 0, "bad_frames": 0, "connects": 0, "refused": 0}
+        self._local = methods.methods.bind(methods)
+        self._call = LocalCall(Caller("client", "front"), "")
+
+    # Handshake
+
+    def knock(self, message: bytes, knock: Knock) -> Admitted | Rejected:
+        """The verdict on a connection's first message."""
+        verdict = judge(message, knock, self.auth, time.monotonic())
+        if isinstance(verdict, Rejected):
+            self.counters["refused"] += 1
+            log.info("client refused", address=knock.address, reason=verdict.reason or "no request")
+        return verdict
+
+    def welcome(self, client: Client, admitted: Admitted, knock: Knock) -> bytes:
+        """Registers an admitted client; returns its hello-ok frame."""
+        now, now_ms = time.monotonic(), int(time.time() * 1000)
+        where = None if knock.is_local else knock.address
+        self.methods.presence.connected(
+            client.connection_id, admitted.params, where, now, now_ms, client.rights.scopes
+        )
+        self.audience.add(client)
+        self.counters["connects"] += 1
+        payload = self.hello.payload(
+            client.connection_id,
+            self.methods.presence.encoded(now, now_ms),
+            self.methods.health_payload(),
+            self.methods.versions(),
+            int((now - self.methods.facts.started) * 1000),
+            self.methods.snapshots.session_defaults,
+        )
+        log.debug("client connected", id=client.connection_id, program=client.program)
+        return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (admitted.frame_id, payload)
+
+    def left(self, client: Client) -> None:
+        """A client's socket is gone."""
+        self.audience.remove(client)
+        now, now_ms = time.monotonic(), int(time.time() * 1000)
+        is_news = self.methods.presence.disconnected(
+            client.connection_id, client.instance_id, client.mode, now, now_ms
+        )
+        if is_news:
+            self.forwarder.presence_changed()
+        log.debug("client left", id=client.connection_id)
+
+    # Requests
+
+    def serve(self, client: Client, message: bytes) -> bytes | None:
+        """The answer to a message, or None when it comes later or never."""
+        self.counters["requests"] += 1
+        frame = read_request(message)
+        if not isinstance(frame, RequestFrame):
+            return self._complain(frame)
+        name = frame.method
+        bound = self._local.get(name)
+        frame_id = bytes(frame.id)
+        try:
+            if bound is None:
+                return self._pass_on(client, frame, frame_id)
+            scope = bound.declaration.scope
+            if not client.rights.allows(scope):
+                raise client.rights.refusal(scope)
+            result = bound(self._call, bytes(frame.params))
+        except RpcError as error:
+            return error_frame(frame_id.decode(), error)
+        payload = result if isinstance(result, bytes) else self.forwarder.encode(result)
+        if self.methods.notices:
+            self.forwarder.send_notices()
+        return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (frame_id, payload)
+
+    def _pass_on(self, client: Client, frame: RequestFrame, frame_id: bytes) -> bytes | None:
+        if frame.method == "connect":
+            if not client.rights.allows("admin"):
+                raise client.rights.refusal("admin")
+            raise RpcError("INVALID_REQUEST", "connect is only valid as the first request")
+        method = self.forwarder.router.methods.get(frame.method)
+        scope = method.scope if method is not None else "admin"
+        if not client.rights.allows(scope):
+            raise client.rights.refusal(scope)
+        if method is None:
+            raise self.forwarder.router.unknown(frame.method, time.monotonic())
+        if client.open_calls >= MAX_OPEN_CALLS:
+            raise unavailable("too many unanswered requests on this connection", 500)
+        text = frame_id.decode()
+        origin = ClientOrigin(client.connection_id, text)
+        self.forwarder.forward(method, text, client.caller, origin, bytes(frame.params))
+        client.open_calls += 1
+        return None
+
+    def _complain(self, frame: BadFrame | NotJson) -> bytes | None:
+        self.counters["bad_frames"] += 1
+        if isinstance(frame, NotJson):
+            log.info("frame is no JSON", answered=False)
+            return None
+        error = RpcError("INVALID_REQUEST", f"invalid request frame: {frame.problem}")
+        return error_frame(frame.id.decode(), error)
+
+
+def new_connection_id() -> str:
+    """A fresh connection id (uuid)."""
+    return str(uuid.uuid4())

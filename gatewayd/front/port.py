@@ -1,0 +1,279 @@
+"""Connections of the one port: request head, then WebSocket, an own answer, or the web worker."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Coroutine
+from typing import Any, cast
+
+from gatewayd.front.client import CLOSE_TIMEOUT_S, PAUSE_BYTES, Client
+from gatewayd.front.gateway import Gateway, new_connection_id
+from gatewayd.front.head import BadHead, Head, Incomplete, refusal, scan
+from gatewayd.front.http import OWN_PATHS
+from gatewayd.front.observed import Observed
+from gatewayd.front.splice import Splice, request_bytes
+from gatewayd.front.websocket import WebSocket, frame_text
+from gatewayd.protocol import handshake, hello
+from gatewayd.protocol.access import Rights
+from gatewayd.protocol.admission import Admission
+from gatewayd.protocol.handshake import Admitted, Knock
+from gatewayd.protocol.origin import FORWARDED, is_local_direct
+
+
+class Port:
+    """What all connections share: the gateway, the places for strangers, the web worker."""
+
+    def __init__(
+        self, gateway: Gateway, observed: Observed, web_socket: str, tasks: asyncio.TaskGroup
+    ) -> None:
+        self.gateway = gateway
+        self.observed = observed
+        self.web_socket = web_socket
+        self.admission: Admission[PortConnection] = Admission()
+        self._tasks = tasks
+
+    def __call__(self) -> "PortConnection":
+        """The protocol factory of the listening sockets."""
+        return PortConnection(self)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        """Runs a task that belongs to the front."""
+        return self._tasks.create_task(work)
+
+    def settle(self, connection: "PortConnection") -> None:
+        """A stranger is one no more; others may come in."""
+        self.admission.leave(connection)
+        self._admit()
+
+    def sweep(self) -> None:
+        """Closes strangers whose time is up."""
+        for connection in self.admission.overdue(time.monotonic()):
+            connection.give_up()
+
+    def _admit(self) -> None:
+        while (connection := self.admission.next_admitted(time.monotonic())) is not None:
+            connection.admit()
+
+
+class PortConnection(asyncio.Protocol):
+    """One accepted socket, from its first byte to its end."""
+
+    __slots__ = ("_buffer", "_client", "_knock", "_port", "_searched", "_splice", "_transport",
+                 "_ws")  # fmt: skip
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._transport: asyncio.Transport
+        self._buffer = b""
+        self._searched = 0
+        self._ws: WebSocket | None = None
+        self._client: Client | None = None
+        self._splice: Splice | None = None
+        self._knock: Knock | None = None
+
+    # Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are stream transports without deriving from asyncio's class.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        transport.set_write_buffer_limits(high=PAUSE_BYTES)
+        is_admitted = self._port.admission.arrive(self, time.monotonic())
+        if is_admitted is None:
+            transport.abort()
+        elif not is_admitted:
+            transport.pause_reading()
+
+    def admit(self) -> None:
+        """A place is free: its bytes are read from now on."""
+        self._transport.resume_reading()
+
+    def give_up(self) -> None:
+        """Its time for the handshake is over."""
+        self._port.settle(self)
+        if self._ws is None:
+            late = b"" if not self._buffer else refusal(408, "request head took too long")
+            self._transport.write(late)
+            self._transport.close()
+        else:
+            self._close(handshake.NORMAL, "")
+
+    def data_received(self, data: bytes) -> None:
+        if self._client is not None:
+            self._feed_client(data)
+        elif self._splice is not None:
+            self._splice.feed(data)
+        elif self._ws is not None:
+            self._feed_stranger(data)
+        else:
+            self._feed_head(data)
+
+    def eof_received(self) -> bool:
+        if self._ws is not None:
+            self._ws.feed_eof()
+        return self._splice is not None
+
+    def pause_writing(self) -> None:
+        """The client does not read what it asked for: read nothing more of it meanwhile."""
+        if self._splice is not None:
+            self._splice.pause()
+        elif not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._splice is not None:
+            self._splice.resume()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._port.settle(self)
+        if self._client is not None:
+            self._client.is_leaving = True
+            self._port.gateway.left(self._client)
+        if self._splice is not None:
+            self._splice.client_lost()
+        # No cycles: frozen objects are never collected.
+        self._client = self._ws = self._splice = None
+
+    # Request head
+
+    def _feed_head(self, data: bytes) -> None:
+        if not self._buffer:
+            self._port.admission.spoke(self)
+        self._buffer += data
+        head = scan(self._buffer, self._searched)
+        if isinstance(head, Incomplete):
+            self._searched = head.searched_bytes
+            return
+        rest, self._buffer = self._buffer, b""
+        if isinstance(head, BadHead):
+            self._refuse(head.status, head.reason)
+        elif head.is_websocket_upgrade:
+            self._upgrade(head, rest)
+        else:
+            self._http(head, rest)
+
+    def _upgrade(self, head: Head, received: bytes) -> None:
+        host, origin = _text(head.header(b"host")), _text(head.header(b"origin"))
+        rules = self._port.gateway.hosts
+        if origin is not None:
+            problem = rules.host_refusal(host) or rules.origin_refusal(origin, host)
+            if problem is not None:
+                self._refuse(403, problem)
+                return
+        ws = WebSocket(handshake.MAX_PAYLOAD_BYTES)
+        answer = ws.accept(received[: head.end])
+        if not ws.open:
+            self._transport.write(answer)
+            self._transport.close()
+            return
+        address = self._peer()[0]
+        is_forwarded = any(head.header(name) is not None for name in FORWARDED)
+        self._knock = Knock(address, is_local_direct(address, host, is_forwarded=is_forwarded))
+        self._ws = ws
+        challenge = handshake.challenge(str(uuid.uuid4()), int(time.time() * 1000))
+        self._transport.write(answer + frame_text(challenge))
+        if len(received) > head.end:
+            self._feed_stranger(received[head.end :])
+
+    def _http(self, head: Head, received: bytes) -> None:
+        path = head.target.partition(b"?")[0]
+        if path in OWN_PATHS:
+            self._transport.write(self._port.observed.answer(path, head.method, self._peer()[0]))
+            self._transport.close()
+            return
+        problem = self._port.gateway.hosts.host_refusal(_text(head.header(b"host")))
+        if problem is not None:
+            self._refuse(421, problem)
+            return
+        own = self._transport.get_extra_info("sockname")
+        first = request_bytes(head, received[head.end :], self._peer(), own[:2])
+        self._splice = Splice(self._transport, self._port.web_socket)
+        self._splice.start(first, self._port.spawn)
+        self._port.settle(self)
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self._transport.write(refusal(status, reason))
+        self._transport.close()
+
+    # WebSocket
+
+    def _feed_stranger(self, data: bytes) -> None:
+        ws, knock = self._ws, self._knock
+        assert ws is not None
+        assert knock is not None
+        messages = ws.feed(data)
+        self._transport.write(ws.take_output())
+        for at, message in enumerate(messages):
+            verdict = self._port.gateway.knock(message, knock)
+            if not isinstance(verdict, Admitted):
+                if verdict.answer is not None:
+                    self._transport.write(frame_text(verdict.answer))
+                self._close(verdict.code, verdict.reason)
+                return
+            self._enter(verdict)
+            self._serve(messages[at + 1 :])
+            return
+        self._end_if_closed()
+
+    def _enter(self, admitted: Admitted) -> None:
+        ws, knock = self._ws, self._knock
+        assert ws is not None
+        assert knock is not None
+        ws.max_size = hello.MAX_PAYLOAD_BYTES
+        rights = Rights(admitted.params.role, admitted.scopes)
+        client = Client(new_connection_id(), admitted.params, rights, self._transport, ws,
+                        is_local=knock.is_local)  # fmt: skip
+        self._client = client
+        client.put(frame_text(self._port.gateway.welcome(client, admitted, knock)))
+        client.flush()
+        self._knock = None
+        self._port.settle(self)
+
+    def _feed_client(self, data: bytes) -> None:
+        ws = self._ws
+        assert ws is not None
+        messages = ws.feed(data)
+        output = ws.take_output()
+        if ws.open:
+            if output:
+                self._transport.write(output)
+            self._serve(messages)
+            return
+        # The peer closes: answers to what came before leave first, then the close frame.
+        self._serve(messages)
+        self._transport.write(output)
+        self._end_if_closed()
+
+    def _serve(self, messages: list[bytes]) -> None:
+        client, gateway = self._client, self._port.gateway
+        assert client is not None
+        for message in messages:
+            answer = gateway.serve(client, message)
+            if answer is not None:
+                client.put(frame_text(answer))
+        client.flush()
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._ws is not None:
+            self._transport.write(self._ws.close(code, reason))
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def _end_if_closed(self) -> None:
+        ws = self._ws
+        if ws is None:
+            return
+        if ws.must_close_transport:
+            if self._client is not None:
+                self._client.is_leaving = True
+            self._transport.close()
+        elif ws.closing:
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def _peer(self) -> tuple[str, int]:
+        name = self._transport.get_extra_info("peername") or ("0.0.0.0", 0)  # noqa: S104 - unknown
+        return name[0], name[1]
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None
