@@ -61,10 +61,13 @@ class Peer:
         if self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self._flush)
 
-    def discard_queued(self) -> None:
-        """Forgets what waits for a front that is gone: a new one did not ask for it."""
-        self._queue.clear()
-        self._queued_bytes = 0
+    def send_first(self, message: Message) -> None:
+        """Queues a message before all that waits: an announcement must precede the rest."""
+        packed = pack(message)
+        self._queue.insert(0, packed)
+        self._queued_bytes += len(packed)
+        if self._flush_handle is None:
+            self._flush_handle = self._loop.call_soon(self._flush)
 
     def close(self) -> None:
         """Sends what is queued if the front takes it at once, and disconnects."""
@@ -74,6 +77,7 @@ class Peer:
         self._monitor_drain.close()
         self._drain.close()
         self._socket.disable_monitor()
+        self._monitor.close(linger=0)  # the context would wait for it for ever
         # A short linger lets a goodbye leave; the front may be gone, so it is bounded.
         self._socket.close(linger=100)
         self._context.term()
@@ -95,7 +99,8 @@ class Peer:
             self._socket.send(blob, zmq.NOBLOCK)
         except zmq.Again:
             return False
-        self.discard_queued()
+        self._queue.clear()
+        self._queued_bytes = 0
         return True
 
     def _on_monitor(self, frames: list[bytes]) -> None:

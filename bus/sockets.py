@@ -1,6 +1,7 @@
 """A ZeroMQ socket in an event loop: drained by its descriptor, written once a turn."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import zmq
@@ -10,6 +11,7 @@ DRAIN_PER_TURN = 200
 HIGH_WATER_MARK = 4_000
 """Blobs queued inside ZeroMQ per connection, each way."""
 RETRY_S = 0.005
+_log = logging.getLogger("bus")
 
 
 def set_options(socket: "zmq.Socket[bytes]", max_blob_bytes: int) -> None:
@@ -61,5 +63,8 @@ class Drain:
                 frames = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            receive(frames)
+            try:
+                receive(frames)
+            except Exception:  # one bad message must not leave the others unread
+                _log.exception("message of the bus could not be handled")
         self.check()

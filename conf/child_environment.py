@@ -18,10 +18,8 @@ def describe_tree(
         "GATEWAYD_SUPERVISOR_PID": str(os.getpid()),
     }
     optional = ("GATEWAYD_TOKEN", "GATEWAYD_PASSWORD", "GATEWAYD_LOG_LEVEL")
-    for name, value in zip(optional, (*secrets, log_level), strict=True):
-        if value is not None:
-            told[name] = value
-    return told
+    given = zip(optional, (*secrets, log_level), strict=True)
+    return told | {name: value for name, value in given if value is not None}
 
 
 def describe_sockets(names: Sequence[str]) -> dict[str, str]:

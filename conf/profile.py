@@ -20,10 +20,10 @@ HIGHEST_PORT = 65535
 
 FIRST_CONFIG = """\
 // Settings of gatewayd, profile {profile}. JSON5: comments and trailing commas are welcome.
-// Check an edit with `gatewayctl config validate`; ${{NAME}} in a text is read from the environment.
+// ${{NAME}} in a text is read from the environment. An error here is told at the next start.
 {{
   gateway: {{
-{port}    // Who knows this token may do everything. Keep it secret; any other random text works too.
+{port}    // Who knows this token may do everything. Any other random text will do as well.
     auth: {{ token: "{token}" }},
   }},
 

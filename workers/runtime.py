@@ -44,6 +44,7 @@ DRAIN_BUDGET_S = 15.0
 STOP_BUDGET_S = 1.5
 """How long a stopped worker may write down what it has; the supervisor kills after 2 s."""
 CALL_TIMEOUT_S = 30.0
+FAILED = 1
 MISCONFIGURED = 78
 
 _encode_caller = msgspec.msgpack.Encoder().encode
@@ -125,6 +126,7 @@ class Worker:
         self._methods: Mapping[str, Bound] = {}
         self._started_ms = int(time.time() * 1000)
         self._token = token(paths.bus_key.read_bytes(), name)
+        self._is_started = False
         self._front_epoch: int | None = None
         self._calls: Calls[str, _Waiting] = Calls(int.from_bytes(os.urandom(4)) >> 1)
         self._handling: dict[int, asyncio.Task[None]] = {}
@@ -215,8 +217,8 @@ class Worker:
             case _:
                 self.log.warning("message of no use to a worker", kind=type(message).__name__)
 
-    def announce(self) -> None:
-        """Sends a Ready: at start, with every beat, and whenever a front appears."""
+    def announce(self, *, is_first: bool = False) -> None:
+        """Sends a Ready: at start, with every beat, and, first of all, to a new front."""
         declarations = (bound.declaration for bound in self._methods.values())
         ready = Ready(
             name=self.name,
@@ -229,7 +231,7 @@ class Worker:
             topics=self._service.topics,
             progress=self.progress,
         )
-        self.peer.send(ready)
+        (self.peer.send_first if is_first else self.peer.send)(ready)
 
     def _greet(self, epoch: int) -> None:
         if epoch == self._front_epoch:
@@ -301,8 +303,9 @@ class Worker:
         async with asyncio.TaskGroup() as self.tasks:
             self.peer = Peer(self.paths.bus_endpoint, identity, self.receive, self._on_connected)
             self._methods = await self._service.start(self)
+            self._is_started = True
             loop.add_signal_handler(signal.SIGUSR1, self._begin_drain)
-            self.announce()
+            self.announce(is_first=True)
             beat = self.tasks.create_task(self._beat(), name="beat")
             await self._stopping.wait()
             await self._stop()
@@ -312,8 +315,8 @@ class Worker:
         self.peer.close()
 
     def _on_connected(self) -> None:
-        if self._methods:
-            self.announce()
+        if self._is_started:
+            self.announce(is_first=True)
 
     def _begin_drain(self) -> None:
         if not self.is_draining:
@@ -368,6 +371,10 @@ def run(name: str, service: Service) -> int:
     logs.set_level(log_level(loaded.settings.logging.level))
     if error is not None:
         logs.Log(name).error("config is broken, using the last good one", error=str(error))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Worker(name, paths, loaded, service).serve())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Worker(name, paths, loaded, service).serve())
+    except Exception:
+        logs.Log(name).exception("worker failed")
+        return FAILED
     return 0

@@ -23,11 +23,13 @@ class Client:
     """An authenticated connection and its unsent frames."""
 
     __slots__ = (
+        "_caller",
+        "_caps",
+        "_is_local",
         "_loop",
         "_out",
         "_transport",
         "_ws",
-        "caller",
         "connection_id",
         "instance_id",
         "is_dirty",
@@ -60,17 +62,26 @@ class Client:
         self._transport = transport
         self._ws = ws
         self._out: list[bytes] = []
-        caller = Caller(
-            kind="client",
-            id=connection_id,
-            role=rights.role,
-            scopes=rights.scopes,
-            client_id=params.client.id,
-            mode=params.client.mode,
-            caps=params.caps,
-            is_local=is_local,
-        )
-        self.caller = msgspec.Raw(_encode_caller(caller))
+        self._caps = params.caps
+        self._is_local = is_local
+        self._caller: msgspec.Raw | None = None
+
+    @property
+    def caller(self) -> msgspec.Raw:
+        """Who asks, as workers are told; encoded with the first call that leaves the front."""
+        if self._caller is None:
+            caller = Caller(
+                kind="client",
+                id=self.connection_id,
+                role=self.rights.role,
+                scopes=self.rights.scopes,
+                client_id=self.program,
+                mode=self.mode,
+                caps=self._caps,
+                is_local=self._is_local,
+            )
+            self._caller = msgspec.Raw(_encode_caller(caller))
+        return self._caller
 
     def put(self, framed: bytes) -> None:
         """Adds a WebSocket frame to what leaves with the next `flush`."""

@@ -1,10 +1,9 @@
 """What the front does with each message of a client: answer it here, or pass it to a worker."""
 
 import time
-import uuid
 from typing import Any
 
-from bus.errors import RpcError, unavailable
+from bus.errors import UNAVAILABLE, RpcError, invalid, unavailable
 from bus.messages import Caller
 from bus.rpc import error_frame
 from conf.logs import Log
@@ -19,6 +18,7 @@ from gatewayd.protocol.hello import Hello
 from gatewayd.protocol.origin import HostRules
 from gatewayd.protocol.router import ClientOrigin
 
+REFUSAL_LOG_S = 0.2
 log = Log("front")
 
 
@@ -55,6 +55,7 @@ class Gateway:
         self.forwarder = forwarder
         self.hello = hello
         self.counters = {"requests": 0, "bad_frames": 0, "connects": 0, "refused": 0}
+        self._logged_at, self._unlogged_count = -REFUSAL_LOG_S, 0
         self._local = methods.methods.bind(methods)
         self._call = LocalCall(Caller("client", "front"), "")
 
@@ -64,9 +65,17 @@ class Gateway:
         """The verdict on a connection's first message."""
         verdict = judge(message, knock, self.auth, time.monotonic())
         if isinstance(verdict, Rejected):
-            self.counters["refused"] += 1
-            log.info("client refused", address=knock.address, reason=verdict.reason or "no request")
+            self._refused(knock.address, verdict.reason or "no request")
         return verdict
+
+    def _refused(self, address: str, reason: str) -> None:
+        """Logs refusals, a flood of them as one line."""
+        self.counters["refused"] += 1
+        self._unlogged_count += 1
+        now = time.monotonic()
+        if now - self._logged_at >= REFUSAL_LOG_S:
+            log.info("client refused", address=address, reason=reason, count=self._unlogged_count)
+            self._logged_at, self._unlogged_count = now, 0
 
     def welcome(self, client: Client, admitted: Admitted, knock: Knock) -> bytes:
         """Registers an admitted client; returns its hello-ok frame."""
@@ -107,6 +116,14 @@ class Gateway:
         frame = read_request(message)
         if not isinstance(frame, RequestFrame):
             return self._complain(frame)
+        try:
+            return self._answer(client, frame)
+        except Exception as error:
+            log.exception("method failed", method=frame.method, id=client.connection_id)
+            text = f"{type(error).__name__}: {error}"[:240]
+            return error_frame(bytes(frame.id).decode(), RpcError(UNAVAILABLE, text))
+
+    def _answer(self, client: Client, frame: RequestFrame) -> bytes | None:
         name = frame.method
         bound = self._local.get(name)
         frame_id = bytes(frame.id)
@@ -128,7 +145,7 @@ class Gateway:
         if frame.method == "connect":
             if not client.rights.allows("admin"):
                 raise client.rights.refusal("admin")
-            raise RpcError("INVALID_REQUEST", "connect is only valid as the first request")
+            raise invalid("connect is only valid as the first request")
         method = self.forwarder.router.methods.get(frame.method)
         scope = method.scope if method is not None else "admin"
         if not client.rights.allows(scope):
@@ -148,10 +165,4 @@ class Gateway:
         if isinstance(frame, NotJson):
             log.info("frame is no JSON", answered=False)
             return None
-        error = RpcError("INVALID_REQUEST", f"invalid request frame: {frame.problem}")
-        return error_frame(frame.id.decode(), error)
-
-
-def new_connection_id() -> str:
-    """A fresh connection id (uuid)."""
-    return str(uuid.uuid4())
+        return error_frame(frame.id.decode(), invalid(f"invalid request frame: {frame.problem}"))

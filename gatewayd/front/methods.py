@@ -100,15 +100,15 @@ class FrontMethods:
     def health_payload(self) -> bytes:
         """The `health` answer, encoded at most four times a second."""
         now = time.monotonic()
-        made_at, version, payload = self._health
-        if now - made_at < HEALTH_HOLDS_S and version == self.snapshots.version:
+        made_at, revision, payload = self._health
+        if now - made_at < HEALTH_HOLDS_S and revision == self.snapshots.revision:
             return payload
         problems = self.liveness.troubles(now)
         own: dict[str, Any] = {"ok": not problems, "ts": int(time.time() * 1000), "durationMs": 0}
         if problems:
             own["problems"] = problems
         payload = self.snapshots.health(own)
-        self._health = (now, self.snapshots.version, payload)
+        self._health = (now, self.snapshots.revision, payload)
         return payload
 
     def problems(self, now: float) -> list[str]:

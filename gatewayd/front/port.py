@@ -2,19 +2,20 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import Coroutine
 from typing import Any, cast
 
 from gatewayd.front.client import CLOSE_TIMEOUT_S, PAUSE_BYTES, Client
-from gatewayd.front.gateway import Gateway, new_connection_id
+from gatewayd.front.gateway import Gateway
 from gatewayd.front.head import BadHead, Head, Incomplete, refusal, scan
 from gatewayd.front.http import OWN_PATHS
+from gatewayd.front.identifiers import fresh_uuid
 from gatewayd.front.observed import Observed
 from gatewayd.front.splice import Splice, request_bytes
+from gatewayd.front.upgrade import usual_answer
 from gatewayd.front.websocket import WebSocket, frame_text
 from gatewayd.protocol import handshake, hello
-from gatewayd.protocol.access import Rights
+from gatewayd.protocol.access import rights_of
 from gatewayd.protocol.admission import Admission
 from gatewayd.protocol.handshake import Admitted, Knock
 from gatewayd.protocol.origin import FORWARDED, is_local_direct
@@ -108,8 +109,7 @@ class PortConnection(asyncio.Protocol):
             self._feed_head(data)
 
     def eof_received(self) -> bool:
-        if self._ws is not None:
-            self._ws.feed_eof()
+        """A client that half-closes still gets its HTTP answer; a WebSocket is over."""
         return self._splice is not None
 
     def pause_writing(self) -> None:
@@ -162,7 +162,11 @@ class PortConnection(asyncio.Protocol):
                 self._refuse(403, problem)
                 return
         ws = WebSocket(handshake.MAX_PAYLOAD_BYTES)
-        answer = ws.accept(received[: head.end])
+        answer = usual_answer(head)
+        if answer is not None:
+            ws.accepted()
+        else:
+            answer = ws.accept(received[: head.end])
         if not ws.open:
             self._transport.write(answer)
             self._transport.close()
@@ -171,7 +175,7 @@ class PortConnection(asyncio.Protocol):
         is_forwarded = any(head.header(name) is not None for name in FORWARDED)
         self._knock = Knock(address, is_local_direct(address, host, is_forwarded=is_forwarded))
         self._ws = ws
-        challenge = handshake.challenge(str(uuid.uuid4()), int(time.time() * 1000))
+        challenge = handshake.challenge(fresh_uuid(), int(time.time() * 1000))
         self._transport.write(answer + frame_text(challenge))
         if len(received) > head.end:
             self._feed_stranger(received[head.end :])
@@ -221,8 +225,8 @@ class PortConnection(asyncio.Protocol):
         assert ws is not None
         assert knock is not None
         ws.max_size = hello.MAX_PAYLOAD_BYTES
-        rights = Rights(admitted.params.role, admitted.scopes)
-        client = Client(new_connection_id(), admitted.params, rights, self._transport, ws,
+        rights = rights_of(admitted.params.role, admitted.scopes)
+        client = Client(fresh_uuid(), admitted.params, rights, self._transport, ws,
                         is_local=knock.is_local)  # fmt: skip
         self._client = client
         client.put(frame_text(self._port.gateway.welcome(client, admitted, knock)))

@@ -156,6 +156,10 @@ class WebSocket:
             self._protocol = protocol
         return answer
 
+    def accepted(self) -> None:
+        """The owner has answered the usual request itself (`upgrade.py`): frames come next."""
+        self.open = True
+
     def feed(self, data: bytes) -> list[bytes]:
         """The payloads of the messages that `data` completes, in order; text is valid UTF-8."""
         if self._held is not None:

@@ -1,5 +1,7 @@
 """Which method a connection may call. Pure."""
 
+from functools import lru_cache
+
 from bus.errors import RpcError, invalid
 
 _ADMIN = "operator.admin"
@@ -42,3 +44,9 @@ class Rights:
         if needed == "node":
             return False
         return _ADMIN in self.scopes or any(s in self.scopes for s in _SUFFICIENT[needed])
+
+
+@lru_cache(maxsize=256)
+def rights_of(role: str, scopes: tuple[str, ...]) -> Rights:
+    """The rights of that role and those scopes; clients that hold the same share one object."""
+    return Rights(role, scopes)

@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -55,6 +56,7 @@ def host_name(host: str) -> str:
     return text.rpartition(":")[0] if text.count(":") == 1 else text
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(address: str) -> bool:
     """Whether a peer address is this machine's own."""
     try:

@@ -41,13 +41,16 @@ class Snapshots:
 
     def __init__(self) -> None:
         self.version = 1
+        """State version of `health`: how often everyone was told."""
+        self.revision = 0
+        """How often a part changed."""
         self._parts: dict[str, Part] = {}
         self._health = members(HEALTH_DEFAULTS)
         self._status = members(STATUS_DEFAULTS)
         self.session_defaults = SESSION_DEFAULTS
 
     def put(self, name: str, body: bytes) -> bool:
-        """Takes a part; False if the bytes are none. A changed part raises the version."""
+        """Takes a part; False if the bytes are none."""
         try:
             part = _decode(body)
         except (msgspec.DecodeError, RecursionError):
@@ -61,7 +64,7 @@ class Snapshots:
             if known.session_defaults is not None:
                 self.session_defaults = bytes(known.session_defaults)
         self._health, self._status = members(health), members(status)
-        self.version += 1
+        self.revision += 1
         return True
 
     def problems(self) -> list[str]:
