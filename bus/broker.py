@@ -57,12 +57,15 @@ class Broker:
 
     def close(self) -> None:
         """Sends what is queued if the peers take it at once, and lets go of the endpoint."""
-        self._flush()
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
+        for act in (self._cancel_flush, self._flush, self._cancel_flush):
+            act()
         self._drain.close()
         self._socket.close()
         self._context.term()
+
+    def _cancel_flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
 
     def _flush(self) -> None:
         self._flush_handle = None

@@ -71,9 +71,8 @@ class Peer:
 
     def close(self) -> None:
         """Sends what is queued if the front takes it at once, and disconnects."""
-        self._flush()
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
+        for act in (self._cancel_flush, self._flush, self._cancel_flush):
+            act()
         self._monitor_drain.close()
         self._drain.close()
         self._socket.disable_monitor()
@@ -81,6 +80,10 @@ class Peer:
         # A short linger lets a goodbye leave; the front may be gone, so it is bounded.
         self._socket.close(linger=100)
         self._context.term()
+
+    def _cancel_flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
 
     def _flush(self) -> None:
         self._flush_handle = None

@@ -16,7 +16,7 @@ class Part(msgspec.Struct, frozen=True):
 
     health: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
     status: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
-    session_defaults: msgspec.Raw | None = msgspec.field(default=None, name="sessionDefaults")
+    session_defaults: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="sessionDefaults")
     problems: tuple[dict[str, Any], ...] = ()
 
 
@@ -61,8 +61,7 @@ class Snapshots:
         for known in self._parts.values():
             health.update(known.health)
             status.update(known.status)
-            if known.session_defaults is not None:
-                self.session_defaults = bytes(known.session_defaults)
+            self.session_defaults = bytes(known.session_defaults) or self.session_defaults
         self._health, self._status = members(health), members(status)
         self.revision += 1
         return True

@@ -1,0 +1,206 @@
+"""Runs and their ledger when the worker is killed, stopped or replaced."""
+
+import random
+import signal
+import sqlite3
+from typing import Any
+
+import psutil
+import pytest
+
+from conf.paths import Paths
+from tests.workers.agent.conftest import Place
+from tests.workers.agent.harness import Front, front, play
+
+pytestmark = pytest.mark.processes
+
+
+def rows(paths: Paths) -> dict[str, dict[str, Any]]:
+    """The run ledger by run id."""
+    with sqlite3.connect(paths.database("agent")) as db:
+        db.row_factory = sqlite3.Row
+        found = {row["run_id"]: dict(row) for row in db.execute("SELECT * FROM runs")}
+    db.close()
+    return found
+
+
+def transcript(paths: Paths) -> list[str]:
+    """Bodies of all entries, in order."""
+    with sqlite3.connect(paths.database("agent")) as db:
+        found = [row[0] for row in db.execute("SELECT body FROM entries ORDER BY seq")]
+    db.close()
+    return found
+
+
+async def begin(bus: Front, key: str, session: str = "main") -> None:
+    """Starts a run and waits until it runs."""
+    bus.ask("agent", message=f"do {key}", idempotencyKey=key, sessionKey=session)
+    await bus.until(lambda: bool(bus.events("agent", key)))
+
+
+async def accepted(bus: Front, *keys: str) -> None:
+    """Asks for runs and waits until all are accepted."""
+    asks = [bus.ask("agent", message=f"do {key}", idempotencyKey=key) for key in keys]
+    await bus.until(lambda: all(ask.frames for ask in asks))
+
+
+def test_a_killed_worker_s_run_ends_as_interrupted_and_the_queued_one_runs(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"sleep_ms": 700}, {"echo": True})
+        async with front(paths) as bus:
+            await begin(bus, "running")
+            await accepted(bus, "queued")
+            pid = rows(paths)["running"]["pid"]
+            await bus.kill()
+            await bus.start()
+            assert (await bus.wait("queued"))["status"] == "ok"
+            interrupted = await bus.wait("running", 0)
+            assert interrupted["status"] == "error"
+            text = "interrupted: the gateway's agent worker was restarted"
+            assert interrupted["error"] == text
+            assert bus.ends("running") == ["error"]
+            assert bus.events("chat", "running")[-1]["errorMessage"] == text
+            seqs = [event["seq"] for event in bus.events("agent", "running")]
+            assert seqs == sorted(set(seqs))
+            assert not psutil.pid_exists(pid)
+            roles = [body.partition('"role":"')[2].partition('"')[0] for body in transcript(paths)]
+            assert roles == ["user", "system", "user", "assistant"]
+
+    play(scenario())
+
+
+def test_every_accepted_run_ends_once_whenever_the_worker_is_killed(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"text": "a"}, {"sleep_ms": 15}, {"text": "b"})
+        dice = random.Random(7)
+        taken: set[str] = set()
+        async with front(paths) as bus:
+            for round_ in range(8):
+                keys = [f"r{round_}-{number}" for number in range(12)]
+                asks = {
+                    key: bus.ask(
+                        "agent",
+                        message=key,
+                        idempotencyKey=key,
+                        sessionKey=f"s{dice.randrange(4)}",
+                    )
+                    for key in keys
+                }
+                goal = len(bus.log) + dice.randrange(1, 60)
+                await bus.until(lambda goal=goal: len(bus.log) >= goal)
+                await bus.kill()
+                taken |= {key for key, ask in asks.items() if ask.frames}
+                await bus.start()
+            for key in sorted(taken):
+                assert (await bus.wait(key))["status"] in ("ok", "error")
+            assert taken
+            ledger = rows(paths)
+            assert {ledger[key]["state"] for key in taken} <= {"ok", "error"}
+            assert all(len(bus.ends(key)) <= 1 for key in taken)
+            answers = [body for body in transcript(paths) if '"role":"assistant"' in body]
+            ok = [key for key, row in ledger.items() if row["state"] == "ok"]
+            assert len(answers) == len(ok)
+
+    play(scenario())
+
+
+def test_stop_writes_down_what_ran_and_leaves_the_rest_accepted(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"sleep_ms": 60_000})
+        async with front(paths) as bus:
+            await begin(bus, "running")
+            await accepted(bus, "queued")
+            pid = rows(paths)["running"]["pid"]
+            assert await bus.end(signal.SIGTERM) == 0
+            ledger = rows(paths)
+            assert ledger["running"]["state"] == "error"
+            assert "restarted" in ledger["running"]["error"]
+            assert ledger["queued"]["state"] == "accepted"
+            assert bus.ends("running") == ["error"]
+            assert not psutil.pid_exists(pid)
+
+    play(scenario())
+
+
+def test_drain_lets_the_running_finish_and_starts_nothing(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"sleep_ms": 500}, {"text": "done"})
+        async with front(paths) as bus:
+            first = bus.ask("agent", message="x", idempotencyKey="running")
+            await bus.until(lambda: bool(bus.events("agent", "running")))
+            await accepted(bus, "queued")
+            assert bus.process is not None
+            bus.process.send_signal(signal.SIGUSR1)
+            await bus.until(lambda: bus.ready is not None and bus.ready.is_draining)
+            refused = await bus.ask("agent", message="x", idempotencyKey="late").error()
+            assert (refused["code"], refused["retryable"]) == ("UNAVAILABLE", True)
+            assert (await first.result())["result"]["payloads"][0]["text"] == "done"
+            assert await bus.ended() == 0
+            assert rows(paths)["queued"]["state"] == "accepted"
+            assert "late" not in rows(paths)
+            await bus.start()
+            assert (await bus.wait("queued"))["status"] == "ok"
+
+    play(scenario())
+
+
+def test_a_successor_waits_until_its_predecessor_lets_go(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"sleep_ms": 600}, {"text": "done"})
+        async with front(paths) as bus:
+            await begin(bus, "running")
+            old = bus.process
+            assert old is not None
+            old.send_signal(signal.SIGUSR1)
+            await bus.start_beside()
+            await bus.until(lambda: bus.ready is not None and bus.ready.pid != old.pid)
+            assert rows(paths)["running"]["state"] == "ok"
+            assert old.wait(5) == 0
+
+    play(scenario())
+
+
+def test_a_run_whose_process_is_killed_ends_with_a_reason_and_frees_its_lane(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"text": "half"}, {"sleep_ms": 1_000})
+        async with front(paths) as bus:
+            await begin(bus, "killed")
+            await accepted(bus, "next")
+            psutil.Process(rows(paths)["killed"]["pid"]).kill()
+            ended = await bus.wait("killed")
+            assert "without an answer (signal 9)" in ended["error"]
+            assert (await bus.wait("next"))["status"] == "ok"
+
+    play(scenario())
+
+
+def test_what_a_run_started_is_gone_after_an_abort(place: Place) -> None:
+    async def scenario() -> None:
+        command = ["sleep", "61.25"]
+        paths = place({"exec": command, "detach": True}, {"text": "up"}, {"sleep_ms": 60_000})
+        async with front(paths) as bus:
+            await begin(bus, "k")
+            await bus.until(lambda: len(bus.events("agent", "k")) > 1)
+            await bus.ask("chat.abort", sessionKey="main").result()
+            await bus.wait("k")
+            commands = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+            assert command not in commands
+
+    play(scenario())
+
+
+def test_a_ledger_that_cannot_be_written_refuses_runs_and_recovers(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place()
+        async with front(paths) as bus:
+            await bus.agent("hi", "k1")
+            other = sqlite3.connect(paths.database("agent"), isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            error = await bus.ask("agent", message="x", idempotencyKey="k2").error()
+            assert error["code"] == "UNAVAILABLE"
+            assert error["retryable"] is True
+            other.execute("ROLLBACK")
+            other.close()
+            assert (await bus.agent("x", "k2"))["status"] == "ok"
+
+    play(scenario())

@@ -1,0 +1,290 @@
+"""One run from accepted to its end: prompt, process, stream, transcript, ledger."""
+
+import asyncio
+import sqlite3
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from conf.paths import Paths
+from conf.schema import Settings
+from workers.agent import answers, models, prompt, tables, transcript, tree
+from workers.agent.clock import now_ms
+from workers.agent.contract import Delta, Done, Exit, Failed, Spec, Turn
+from workers.agent.ledger import (
+    RunState,
+    Stop,
+    Verdict,
+    move,
+    restart_stop,
+    timeout_stop,
+    verdict,
+)
+from workers.agent.records import Entry, Run, Session
+from workers.agent.run_process import RunnerError, RunProcess
+from workers.agent.runner import Runner
+from workers.agent.sessions import Sessions, spoken
+from workers.agent.streams import RunStream
+from workers.runtime import Worker
+from workers.store import Store
+
+COMMIT_RETRY_S = 1.0
+LONGEST_TIMER_MS = 2_147_000_000
+HISTORY_ENTRIES = 500
+"""Turns looked at for a prompt, whatever their length."""
+KILL_WARNING_S = 5.0
+
+
+class Active:
+    """A run that has not ended, as this process holds it."""
+
+    def __init__(self, run: Run, stream: RunStream) -> None:
+        loop = asyncio.get_running_loop()
+        self.run = run
+        self.stream = stream
+        self.committed: asyncio.Future[None] = loop.create_future()
+        """Set when the ledger has the run, or to what prevented it."""
+        self.released = asyncio.Event()
+        """Set when the first answer was sent: only then events may leave."""
+        self.ended: asyncio.Future[Run] = loop.create_future()
+        self.stop: Stop | None = None
+        self.process: RunProcess | None = None
+        self.is_answered = False
+        """The process said its last word; too late to stop it."""
+
+    def request_stop(self, stop: Stop) -> bool:
+        """Has the run end early; False if it is ending already."""
+        if self.stop is not None or self.is_answered:
+            return False
+        self.stop = stop
+        if self.process is not None:
+            self.process.kill()
+        if stop.state is not RunState.ERROR:
+            self.stream.abort(stop.reason)
+        return True
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """What was made of a run, its session and what waits for it."""
+
+    spec: Spec
+    events: tuple[str, ...]
+    last_event: int
+
+
+class Execution:
+    """Takes runs to their ends."""
+
+    def __init__(self, worker: Worker, store: Store, sessions: Sessions, runner: Runner) -> None:
+        self._settings: Settings = worker.settings
+        self._paths: Paths = worker.paths
+        self._log = worker.log
+        self._store = store
+        self._sessions = sessions
+        self._runner = runner
+
+    async def execute(self, active: Active) -> None:
+        """Runs `active` to its end; returns when its process is gone and the end committed."""
+        try:
+            made = self._prompt(active.run)
+            process = await self._runner.prepare(made.spec)
+        except (models.ModelError, RunnerError, OSError) as error:
+            self._log.warning("run cannot start", run_id=active.run.run_id, error=str(error))
+            failed = Stop(RunState.ERROR, "error", str(error))
+            await self.end_stopped(active, active.stop or failed)
+            return
+        try:
+            active.process = process
+            await self._begin(active, process, made)
+            end = await self._observe(active, process)
+        except BaseException:
+            await process.discard()
+            raise
+        await self._finish(active, end)
+
+    async def end_stopped(self, active: Active, stop: Stop) -> None:
+        """Ends a run that never had a process."""
+        await self._finish(active, Verdict(stop.state, "", stop.text, stop.reason))
+
+    async def end_interrupted(self, run: Run, stream: RunStream) -> None:
+        """Ends a run that another life of this worker left running."""
+        if run.pid is not None and tree.start_time(run.pid) == run.pid_started:
+            self._log.warning("killing what a run left", run_id=run.run_id, pid=run.pid)
+            tree.kill_tree(run.pid)
+        await self.end_stopped(Active(run, stream), restart_stop())
+
+    # Before the process is let go
+
+    def _prompt(self, run: Run) -> _Prompt:
+        choice = models.choose(self._settings, run.agent_id)
+        agent = models.agent_entry(self._settings, run.agent_id)
+        defaults = self._settings.agents.defaults
+        name = (agent.identity.name or agent.name if agent else None) or run.agent_id
+        system = prompt.system_text(name, defaults.system_prompt, run.params.extra_system_prompt)
+        waiting = self._store.read(lambda db: tables.system_events(db, run.session_key))
+        events = tuple(text for _, text in waiting)
+        types = (transcript.MESSAGE, transcript.EVENTS)
+        message = prompt.with_events(run.params.message, events)
+        budget = prompt.budget_chars(choice.context_tokens, system)
+
+        def conversation(db: sqlite3.Connection) -> tuple[Turn, ...]:
+            bodies = tables.newest_entries(db, run.session_id, types, HISTORY_ENTRIES)
+            return prompt.fit(transcript.turns(bodies), message, budget)
+
+        workspace = (agent and agent.workspace) or defaults.workspace or str(self._paths.workspace)
+        spec = Spec(
+            run_id=run.run_id,
+            session_key=run.session_key,
+            agent_id=run.agent_id,
+            provider_id=choice.provider_id,
+            provider=choice.provider,
+            model=choice.model,
+            system=system,
+            turns=self._store.read(conversation),
+            workspace=workspace,
+            model_socket=str(self._paths.model_socket),
+        )
+        return _Prompt(spec, events, waiting[-1][0] if waiting else 0)
+
+    async def _begin(self, active: Active, process: RunProcess, made: _Prompt) -> None:
+        """Writes down that the run is running, and lets its process go."""
+        now = now_ms()
+        before = active.run
+        run = replace(
+            before,
+            state=move(before.state, RunState.RUNNING),
+            pid=process.pid,
+            pid_started=process.started,
+            started_at=now,
+        )
+        entries = transcript.user_entries(run, made.events, now)
+        await self._commit(run, before.state, entries, drained_up_to=made.last_event)
+        active.run = run
+        active.stream.start(now)
+        if active.stop is None:
+            process.go()
+        else:
+            process.kill()
+
+    # While it runs
+
+    async def _observe(self, active: Active, process: RunProcess) -> Verdict:
+        """What the process says until it is gone, and what that makes of the run."""
+        timer = self._start_timer(active)
+        flush: asyncio.TimerHandle | None = None
+        loop = asyncio.get_running_loop()
+        report: Done | Failed | None = None
+        exit_ = Exit(0)
+        try:
+            async for item in process.reports():
+                match item:
+                    case Delta(text=text):
+                        wait_ms = active.stream.add(text, now_ms())
+                        if wait_ms is not None and (flush is None or flush.when() < loop.time()):
+                            due_s = loop.time() + wait_ms / 1000
+                            flush = loop.call_at(due_s, lambda: active.stream.flush(now_ms()))
+                    case Done() | Failed():
+                        report, active.is_answered = item, True
+                    case Exit():
+                        exit_ = item
+        finally:
+            for handle in (timer, flush):
+                if handle is not None:
+                    handle.cancel()
+        return verdict(active.stop, report, exit_, active.stream.text())
+
+    def _start_timer(self, active: Active) -> asyncio.TimerHandle | None:
+        limit_ms = active.run.params.timeout_ms
+        source = "the request"
+        if limit_ms is None:
+            limit_ms = self._settings.agents.defaults.timeout_seconds * 1000
+            source = "agents.defaults.timeoutSeconds"
+        if limit_ms == 0:
+            return None
+        limit_s = min(limit_ms, LONGEST_TIMER_MS) / 1000
+        stop = timeout_stop(limit_s, source)
+        return asyncio.get_running_loop().call_later(limit_s, active.request_stop, stop)
+
+    # The end
+
+    async def _finish(self, active: Active, end: Verdict) -> None:
+        now = now_ms()
+        before = active.run
+        run = replace(
+            before,
+            state=move(before.state, end.state),
+            ended_at=now,
+            error=end.error,
+            stop_reason=end.stop_reason,
+        )
+        provider, model, window = models.names(self._settings, run.agent_id)
+        if end.state is RunState.OK:
+            meta = {
+                "sessionId": run.session_id,
+                "provider": provider,
+                "model": model,
+                "usage": answers.usage(end.usage),
+            }
+            ms = now - (run.started_at or now)
+            run = replace(run, result=answers.result(end.text, meta, end.stop_reason, ms))
+        entries = transcript.end_entries(run, end, (provider, model), now)
+        if before.state is RunState.ACCEPTED:
+            entries = [*transcript.user_entries(run, (), now), *entries]
+        session = self._updated(run, end, (provider, model, window), now)
+        await self._commit(run, before.state, entries, session)
+        active.run = run
+        active.stream.end(run, end.text)
+        active.ended.set_result(run)
+
+    def _updated(
+        self, run: Run, end: Verdict, model: tuple[str, str, int], now: int
+    ) -> Session | None:
+        session = self._sessions.get(run.session_key)
+        if session is None:
+            return None
+        used = answers.usage(end.usage)
+        entry = replace(
+            session.entry,
+            system_sent=True,
+            aborted_last_run=end.state is RunState.ABORTED,
+            input_tokens=used["input"] or session.entry.input_tokens,
+            output_tokens=used["output"] or session.entry.output_tokens,
+            total_tokens=used["total"] or session.entry.total_tokens,
+            model_provider=model[0],
+            model=model[1],
+            context_tokens=model[2],
+        )
+        entry = spoken(entry, end.text) if end.text else entry
+        updated = replace(session, updated_at=max(now, session.updated_at), entry=entry)
+        self._sessions.put(updated)
+        return updated
+
+    async def _commit(
+        self,
+        run: Run,
+        before: RunState,
+        entries: list[Entry],
+        session: Session | None = None,
+        *,
+        drained_up_to: int = 0,
+    ) -> None:
+        """Writes a step of a run; tries again while the disk refuses (full, for example)."""
+
+        def job(db: sqlite3.Connection) -> None:
+            tables.update_run(db, run, before)
+            for entry in entries:
+                tables.append(db, entry)
+            if session is not None:
+                tables.put_session(db, session)
+            if drained_up_to:
+                tables.drain_system_events(db, run.session_key, drained_up_to)
+
+        while True:
+            try:
+                await self._store.write(job)
+            except sqlite3.OperationalError as error:
+                self._log.error("cannot write the run ledger", run_id=run.run_id, error=str(error))
+                await asyncio.sleep(COMMIT_RETRY_S)
+            else:
+                return
