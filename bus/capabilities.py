@@ -73,7 +73,7 @@ def refusal(ready: Ready, key: bytes) -> str | None:
     """Why this announcement is not taken, or None."""
     capability = CAPABILITIES.get(ready.name)
     if capability is None:
-        return f"no worker is called {ready.name!r}"
+        return f"no worker is called {ready.name[:40]!r}"
     if not hmac.compare_digest(ready.token.encode(), token(key, ready.name).encode()):
         return "wrong bus token"
     return _excess((method.name for method in ready.methods), capability)
@@ -81,4 +81,4 @@ def refusal(ready: Ready, key: bytes) -> str | None:
 
 def _excess(methods: Iterable[str], capability: Capability) -> str | None:
     beyond = sorted(name for name in methods if family(name) not in capability.families)
-    return f"may not serve {', '.join(beyond)}" if beyond else None
+    return f"may not serve {', '.join(beyond[:8])}"[:240] if beyond else None

@@ -9,7 +9,7 @@ from struct import Struct as Layout
 
 import msgspec
 
-from bus.messages import MAX_MESSAGE_BYTES, Message
+from bus.messages import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, Message
 
 _lengths = Layout("<II")
 _encode = msgspec.msgpack.Encoder().encode
@@ -35,8 +35,8 @@ def unpack(blob: bytes) -> Iterator[tuple[Message, bytes]]:
         header_bytes, body_bytes = _lengths.unpack_from(blob, at)
         start = at + _lengths.size
         at = start + header_bytes + body_bytes
-        if at > end or max(header_bytes, body_bytes) > MAX_MESSAGE_BYTES:
-            raise BadBlobError("lengths beyond the blob")
+        if at > end or header_bytes > MAX_HEADER_BYTES or body_bytes > MAX_MESSAGE_BYTES:
+            raise BadBlobError("lengths beyond the blob or the limit")
         try:
             message = _decode(blob[start : start + header_bytes])
         except (msgspec.DecodeError, RecursionError) as error:

@@ -7,7 +7,9 @@ payload. Only headers are decoded on the way.
 from msgspec import Raw, Struct
 
 MAX_MESSAGE_BYTES = 33_554_432
-"""Largest header or body; above the largest frame a client may send or get (25 MiB)."""
+"""Largest body; above the largest frame a client may send or get (25 MiB)."""
+MAX_HEADER_BYTES = 1_048_576
+"""Largest header; it holds a request's id, which may fill a frame of a client (512 KiB)."""
 
 
 class Method(Struct, frozen=True, array_like=True, gc=False):

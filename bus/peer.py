@@ -1,7 +1,7 @@
 """A worker's end of the bus: a connected DEALER that tells when the front is there."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -9,7 +9,7 @@ from zmq.utils.monitor import parse_monitor_message
 from bus.broker import MAX_BLOB_BYTES
 from bus.codec import BadBlobError, pack, unpack
 from bus.messages import Message
-from bus.sockets import RETRY_S, Drain, set_options
+from bus.sockets import RETRY_S, Drain, set_options, single
 
 MAX_QUEUED_BYTES = 67_108_864
 """Kept while the front is away; the oldest events go first beyond it."""
@@ -40,14 +40,14 @@ class Peer:
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         events = zmq.EVENT_HANDSHAKE_SUCCEEDED
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(events)
-        self._monitor_drain = Drain(self._loop, self._monitor, self._on_monitor)
+        self._monitor_drain = Drain(self._loop, self._monitor, single, self._on_monitor)
         self._socket.connect(endpoint)
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._is_blocked = False
         self.dropped_count = 0
         self._flush_handle: asyncio.Handle | None = None
-        self._drain = Drain(self._loop, self._socket, self._take)
+        self._drain = Drain(self._loop, self._socket, self._open, self._receive)
         self._monitor_drain.check()
 
     def send(self, message: Message, body: bytes = b"") -> None:
@@ -110,9 +110,8 @@ class Peer:
         if parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._connected()
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _open(self, frames: list[bytes]) -> Iterator[tuple[Message, bytes]]:
         try:
-            for message, body in unpack(b"".join(frames)):
-                self._receive(message, body)
+            yield from unpack(b"".join(frames))
         except BadBlobError:
             self.dropped_count += 1

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
@@ -86,6 +86,28 @@ class Declaration:
         return Method(self.name, self.scope.value, self.timeout_ms)
 
 
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class Reader(Generic[P]):
+    """Reads params of one type; integers may be written 3.0, as the wire allows."""
+
+    __slots__ = ("_decode", "_kind")
+
+    def __init__(self, kind: type[P]) -> None:
+        self._kind = kind
+        self._decode = msgspec.json.Decoder(kind).decode
+
+    def __call__(self, body: bytes) -> P:
+        """The params. Raises msgspec.DecodeError, RecursionError or UnicodeDecodeError."""
+        try:
+            return self._decode(body)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+            return msgspec.convert(_integral(msgspec.json.decode(body)), self._kind)
+
+
 class Bound:
     """A declared method with the object it acts on: decodes params, runs, knows nothing else."""
 
@@ -94,26 +116,16 @@ class Bound:
     def __init__(self, declaration: Declaration, handler: Handler) -> None:
         self.declaration = declaration
         self._handler = handler
-        self._decode = msgspec.json.Decoder(declaration.params).decode
+        self._decode = Reader(declaration.params)
 
     def __call__(self, call: Call, body: bytes) -> Any | Awaitable[Any]:
         """Result or awaitable of it. Raises RpcError for params the method does not take."""
         try:
-            params = self._params(body if body and body != b"null" else b"{}")
+            params = self._decode(body if body and body != b"null" else b"{}")
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             text = validation_text(str(error))
             raise invalid(f"invalid {self.declaration.name} params: {text}") from error
         return self._handler(call, params)
-
-    def _params(self, body: bytes) -> msgspec.Struct:
-        try:
-            return self._decode(body)
-        except msgspec.ValidationError as error:
-            if "got `float`" not in str(error):
-                raise
-            # The wire's integers may be written 3.0, which msgspec takes for a float.
-            value = _integral(msgspec.json.decode(body))
-            return msgspec.convert(value, self.declaration.params)
 
 
 def _integral(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import zmq
 
-DRAIN_PER_TURN = 200
-"""Blobs read before other callbacks get a turn: a busy worker must not starve the sockets."""
-HIGH_WATER_MARK = 4_000
+DRAIN_PER_TURN = 500
+"""Messages taken before other callbacks get a turn: a busy worker must not starve the sockets."""
+HIGH_WATER_MARK = 1_000
 """Blobs queued inside ZeroMQ per connection, each way."""
 RETRY_S = 0.005
 _log = logging.getLogger("bus")
@@ -24,8 +25,15 @@ def set_options(socket: "zmq.Socket[bytes]", max_blob_bytes: int) -> None:
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
 
 
+def single(frames: list[bytes]) -> Iterator[tuple[list[bytes]]]:
+    """For sockets whose every message is one item: the frames as they came."""
+    yield (frames,)
+
+
 class Drain:
-    """Calls `receive(frames)` for each message of a socket, from the loop.
+    """Calls `receive(*item)` for each item `unpack(frames)` finds in a blob, from the loop.
+
+    A blob may hold very many messages, so it is taken over as many turns as needed.
 
     The descriptor is edge-triggered: after every drain and every send the socket's events must
     be read again, which `check` does.
@@ -35,12 +43,15 @@ class Drain:
         self,
         loop: asyncio.AbstractEventLoop,
         socket: "zmq.Socket[bytes]",
-        receive: Callable[[list[bytes]], None],
+        unpack: Callable[[list[bytes]], Iterator[tuple[Any, ...]]],
+        receive: Callable[..., None],
     ) -> None:
         self._loop = loop
         self._socket = socket
+        self._unpack = unpack
         self._receive = receive
         self._scheduled: asyncio.Handle | None = None
+        self._blob: Iterator[tuple[Any, ...]] = iter(())
         self._descriptor = int(socket.getsockopt(zmq.FD))
         loop.add_reader(self._descriptor, self._turn)
 
@@ -56,15 +67,31 @@ class Drain:
             self._scheduled.cancel()
 
     def _turn(self) -> None:
-        self._scheduled = None
-        socket, receive = self._socket, self._receive
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         for _ in range(DRAIN_PER_TURN):
-            try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            try:
-                receive(frames)
-            except Exception:  # one bad message must not leave the others unread
-                _log.exception("message of the bus could not be handled")
-        self.check()
+            if not self._step() and not self._next_blob():
+                self.check()
+                return
+        self._scheduled = self._loop.call_soon(self._turn)
+
+    def _step(self) -> bool:
+        """Takes one message of the blob at hand; False when it has no more."""
+        try:
+            item = next(self._blob)
+        except StopIteration:
+            return False
+        try:
+            self._receive(*item)
+        except Exception:  # one bad message must not leave the others unread
+            _log.exception("message of the bus could not be handled")
+        return True
+
+    def _next_blob(self) -> bool:
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self._blob = self._unpack(frames)
+        return True

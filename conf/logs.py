@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 import msgspec
 
 LONGEST_FIELD_CHARS = 2_000
+LARGEST_INTEGER = 2**63 - 1
+SECRET_NAME = re.compile(r"(?i)(?:.*_)?(?:token|password|secret|api_?key|authorization)")
 SECRETS = re.compile(
-    r"(?i)((?:token|password|secret|api[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?)"
+    r"(?i)((?:token|password|secret|api[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?"
+    r"(?:(?:bearer|basic)\s+)?|://[^/\s:@]*:(?=[^/\s@]+@))"
     r"[^\s\"',;&#}]{6,}|\b\d{6,}:[A-Za-z0-9_-]{30,}\b|\b(?:sk|xox[a-z]|ghp|gsk)[-_][A-Za-z0-9_-]{10,}"
 )
 _encoder = msgspec.json.Encoder()
@@ -59,9 +62,12 @@ class PipeHandler(logging.Handler):
         self._process = process
         self._descriptor = descriptor
         self.dropped_count = 0
+        self._is_cut = False  # the reader has the start of a line that has no end
 
     def emit(self, record: logging.LogRecord) -> None:
         line = encode(record, self._process, self.dropped_count)
+        if self._is_cut:
+            line = b"\n" + line
         try:
             written = os.write(self._descriptor, line)
         except BlockingIOError:
@@ -69,9 +75,8 @@ class PipeHandler(logging.Handler):
             return
         except OSError:
             return  # the reader is gone; there is nobody to tell
-        self.dropped_count = 0
-        if written < len(line):
-            self.dropped_count += 1
+        self._is_cut = written < len(line)
+        self.dropped_count = int(self._is_cut)
 
 
 def encode(record: logging.LogRecord, process: str, dropped_count: int = 0) -> bytes:
@@ -84,7 +89,7 @@ def encode(record: logging.LogRecord, process: str, dropped_count: int = 0) -> b
         "event": _clean(record.getMessage()),
     }
     fields = getattr(record, "fields", {})
-    entry.update({name: _field(value) for name, value in fields.items()})
+    entry.update({name: _field(name, value) for name, value in fields.items()})
     if record.exc_info and record.exc_info[0]:
         entry["error"] = _clean(f"{record.exc_info[0].__name__}: {record.exc_info[1]}")
         entry["traceback"] = _clean(logging.Formatter().formatException(record.exc_info))
@@ -128,12 +133,18 @@ def set_level(level: str) -> None:
 
 
 def _clean(text: str) -> str:
-    return redact(text)[:LONGEST_FIELD_CHARS]
+    # The first cut bounds the search; what it may cut through is beyond the second.
+    readable_text = text[: 4 * LONGEST_FIELD_CHARS].encode("utf-8", "backslashreplace").decode()
+    return redact(readable_text)[:LONGEST_FIELD_CHARS]
 
 
-def _field(value: object) -> object:
+def _field(name: str, value: object) -> object:
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return _clean(hex(value))
     if isinstance(value, bool | int | float) or value is None:
         return value
+    if SECRET_NAME.fullmatch(name):
+        return "***"
     return _clean(value if isinstance(value, str) else str(value))
 
 

@@ -15,7 +15,10 @@ class UnsafePathError(OSError):
 
 def private_directory(path: Path) -> None:
     """Creates `path` 0700, or checks that it is a directory of ours and closes it to others."""
-    path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
         raise UnsafePathError(f"{path} is not a directory (a symlink is refused): remove it")
@@ -31,6 +34,7 @@ def write_private(path: Path, data: bytes) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, FILE_MODE)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -17,6 +17,8 @@ DEFAULT_PORT = 18789
 DEFAULT_PORTS = {"dev": 19001}
 SECRET_BYTES = 32
 HIGHEST_PORT = 65535
+UNREADABLE = (OSError, ValueError, RecursionError, pyjson5.Json5Exception)
+UNEXPECTED = (LookupError, TypeError, AttributeError)
 
 FIRST_CONFIG = """\
 // Settings of gatewayd, profile {profile}. JSON5: comments and trailing commas are welcome.
@@ -57,7 +59,7 @@ def glance(config: Path) -> Glance:
         value = pyjson5.loads(config.read_text(encoding="utf-8"))
         gateway = value["gateway"]
         port, bind = gateway.get("port"), gateway.get("bind")
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (*UNREADABLE, *UNEXPECTED):
         return Glance()
     is_port = type(port) is int and 0 < port <= HIGHEST_PORT
     return Glance(port if is_port else None, bind if bind in ("loopback", "lan") else None)

@@ -186,7 +186,7 @@ class Worker:
         except TimeoutError:
             raise unavailable(f"{method}: no answer within {timeout_s} s") from None
         finally:
-            if self._calls.close(call_id) is not None:
+            if self._calls.close(call_id, "front") is not None:
                 self.peer.send(Cancel(call_id))
 
     # What the bus brings
@@ -196,9 +196,8 @@ class Worker:
             case Request():
                 self._handle(message, body)
             case Reply():
-                waiting = self._calls.peek(message.call_id, "front")
+                waiting = self._calls.close(message.call_id, "front")
                 if waiting is not None and not waiting.future.done():
-                    self._calls.close(message.call_id)
                     waiting.future.set_result(body)
             case Partial():
                 waiting = self._calls.peek(message.call_id, "front")

@@ -22,11 +22,11 @@ INTERRUPTED = 130
 class Nouns(click.Group):
     """Imports a command's file when it is used, so that each starts as fast as it can."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """The nouns, in the order of the help."""
         return list(NOUNS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of one noun, None for an unknown one."""
         if cmd_name not in NOUNS:
             return None

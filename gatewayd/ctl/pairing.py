@@ -26,25 +26,25 @@ Examples:
 @pass_target
 def list_requests(target: Target, channel: str | None) -> None:
     """List those who wait for approval, on CHANNEL or on all channels."""
-    result = target.call("channels.pairing.list", {"channel": channel} if channel else {})
+    result = target.call("channels.pairing.list")
+    requests = [row for row in result["requests"] if channel in (None, row["channel"])]
     if target.json:
-        print_json(result)
+        print_json({"requests": requests})
         return
-    requests = result.get("requests", [])
     if not requests:
         click.echo("Nobody waits for approval.")
         return
     now_ms = time.time_ns() // 1_000_000
     rows = [
-        (
-            row.get("channel", channel or "-"),
-            row.get("code", "-"),
-            row.get("name") or row.get("senderId") or row.get("id") or "-",
-            f"{duration(max(now_ms - int(row.get('createdAtMs', now_ms)), 0))} ago",
-        )
+        (row["channel"], row["code"], _who(row), f"{duration(now_ms - row['createdAtMs'])} ago")
         for row in requests
     ]
     print_table(("CHANNEL", "CODE", "WHO", "ASKED"), rows)
+
+
+def _who(row: dict[str, str]) -> str:
+    name = row.get("senderName")
+    return f"{name} ({row['senderId']})" if name else row["senderId"]
 
 
 @command.command(epilog="Example: gatewayctl pairing approve telegram ABCD1234")

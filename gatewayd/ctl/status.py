@@ -67,7 +67,7 @@ def _add_offline(report: dict[str, Any], target: Target, error: ClientError) -> 
     if isinstance(error, UnreachableError) and not offline.is_locked:
         profile = target.paths.profile
         report["problems"] = [f"nothing runs; start it: gatewayd --profile {profile}"]
-    if offline.last_error is not None:
+    if offline.last_error is not None and report["state"] != "running":
         report["lastError"] = offline.last_error
 
 

@@ -28,6 +28,7 @@ class Client:
         "_is_local",
         "_loop",
         "_out",
+        "_out_bytes",
         "_transport",
         "_ws",
         "connection_id",
@@ -62,6 +63,7 @@ class Client:
         self._transport = transport
         self._ws = ws
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._caps = params.caps
         self._is_local = is_local
         self._caller: msgspec.Raw | None = None
@@ -84,8 +86,14 @@ class Client:
         return self._caller
 
     def put(self, framed: bytes) -> None:
-        """Adds a WebSocket frame to what leaves with the next `flush`."""
+        """Adds a WebSocket frame to what leaves with the next `flush`, or at once when it is much.
+
+        So the transport knows what is unsent, and a burst within one turn is seen as one.
+        """
         self._out.append(framed)
+        self._out_bytes += len(framed)
+        if self._out_bytes > PAUSE_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Writes everything that waits, at once."""
@@ -93,6 +101,7 @@ class Client:
         if self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
+            self._out_bytes = 0
             if not self.is_leaving:
                 self._transport.write(data)
 

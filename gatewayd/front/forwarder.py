@@ -27,6 +27,7 @@ from bus.messages import (
 from bus.rpc import error_frame
 from conf.logs import Log
 from gatewayd.front.audience import Audience
+from gatewayd.front.deaths import Deaths
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.hello import Hello
 from gatewayd.protocol.quota import Quota
@@ -56,6 +57,7 @@ class Forwarder:
         self._quotas: dict[bytes, Quota] = {}
         self._subscribers: dict[str, set[bytes]] = {}
         self._was_ready = False
+        self._deaths = Deaths(lambda identity: self._gone(identity, "process ended"))
         self.counters = {"forwarded": 0, "lost": 0, "late": 0, "garbage": 0, "over_quota": 0}
 
     def advertise(self) -> None:
@@ -87,6 +89,9 @@ class Forwarder:
 
     def receive(self, identity: bytes, message: Message, body: bytes) -> None:
         """Takes one message of a worker."""
+        if isinstance(message, Reply):  # the most frequent by far; only the callee's counts
+            self._answer(self.router.reply(identity, message.call_id), body, is_last=True)
+            return
         if isinstance(message, Ready):
             self._announce(identity, message)
             return
@@ -95,8 +100,6 @@ class Forwarder:
             self.garbage(identity, f"{type(message).__name__} before Ready")
             return
         match message:
-            case Reply():
-                self._answer(self.router.reply(identity, message.call_id), body, is_last=True)
             case Partial():
                 self._answer(self.router.partial(identity, message.call_id), body, is_last=False)
             case Goodbye():
@@ -150,6 +153,7 @@ class Forwarder:
             self.broker.send(identity, Welcome(self.router.epoch))
             self._subscribe(identity, ready.topics)
             self._quotas[identity] = Quota()
+            self._deaths.watch(identity, ready.pid)
             self.advertise()
             log.info("worker ready", worker=ready.name, worker_pid=ready.pid,
                      restarts=ready.restart_count, methods=len(ready.methods))  # fmt: skip
@@ -205,17 +209,16 @@ class Forwarder:
             self.broker.send(identity, Reply(request.call_id, ok=False), frame)
 
     def _answer(self, origin: Origin | None, frame: bytes, *, is_last: bool) -> None:
-        match origin:
-            case ClientOrigin():
-                client = self._audience.get(origin.connection_id)
-                if client is not None:
-                    client.open_calls -= is_last
-                    self._audience.answer(client, frame)
-            case WorkerOrigin():
-                kind = Reply(origin.call_id, ok=True) if is_last else Partial(origin.call_id)
-                self.broker.send(origin.identity, kind, frame)
-            case None:
-                self.counters["late"] += 1
+        if isinstance(origin, ClientOrigin):
+            client = self._audience.get(origin.connection_id)
+            if client is not None:
+                client.open_calls -= is_last
+                self._audience.answer(client, frame)
+        elif isinstance(origin, WorkerOrigin):
+            kind = Reply(origin.call_id, ok=True) if is_last else Partial(origin.call_id)
+            self.broker.send(origin.identity, kind, frame)
+        else:
+            self.counters["late"] += 1
 
     def _tell_lost(self, lost: Iterable[Lost]) -> None:
         for call in lost:
@@ -226,6 +229,7 @@ class Forwarder:
     def _gone(self, identity: bytes, reason: str) -> None:
         name, lost = self.router.gone(identity)
         self._quotas.pop(identity, None)
+        self._deaths.forget(identity)
         for subscribers in self._subscribers.values():
             subscribers.discard(identity)
         self._tell_lost(lost)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from gatewayd.front.facts import Facts
 from gatewayd.front.gateway import Gateway
 from gatewayd.front.http import json_response, metrics, response
-from gatewayd.protocol.origin import is_loopback
 from gatewayd.protocol.report import process_rows
 
 Samples = dict[str, float]
@@ -21,8 +20,8 @@ class Observed:
         self._facts = facts
         self.strangers: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
-    def answer(self, path: bytes, method: bytes, address: str) -> bytes:
-        """The whole answer to a request of `address` for one of OWN_PATHS."""
+    def answer(self, path: bytes, method: bytes, *, is_local: bool) -> bytes:
+        """The whole answer to a request for one of OWN_PATHS; `is_local`: no proxy in between."""
         if method not in (b"GET", b"HEAD"):
             text = b"Method Not Allowed\n"
             return response(405, text, "text/plain; charset=utf-8", "Allow: GET, HEAD\r\n")
@@ -30,7 +29,7 @@ class Observed:
             return self._cut(method, json_response(200, {"ok": True, "status": "live"}))
         if path == b"/readyz":
             return self._cut(method, self._ready())
-        if not is_loopback(address):
+        if not is_local:
             text = b"metrics are answered to this machine only\n"
             return response(401, text, "text/plain; charset=utf-8")
         return self._cut(method, self._metrics())

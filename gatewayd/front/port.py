@@ -11,7 +11,7 @@ from gatewayd.front.head import BadHead, Head, Incomplete, refusal, scan
 from gatewayd.front.http import OWN_PATHS
 from gatewayd.front.identifiers import fresh_uuid
 from gatewayd.front.observed import Observed
-from gatewayd.front.splice import Splice, request_bytes
+from gatewayd.front.splice import Splice, body_length, request_bytes
 from gatewayd.front.upgrade import usual_answer
 from gatewayd.front.websocket import WebSocket, frame_text
 from gatewayd.protocol import handshake, hello
@@ -19,6 +19,9 @@ from gatewayd.protocol.access import rights_of
 from gatewayd.protocol.admission import Admission
 from gatewayd.protocol.handshake import Admitted, Knock
 from gatewayd.protocol.origin import FORWARDED, is_local_direct
+
+MAX_STRANGER_BYTES = handshake.MAX_PAYLOAD_BYTES + 4096
+"""WebSocket bytes read before `connect`: one message of the largest size, and a few pings."""
 
 
 class Port:
@@ -31,6 +34,7 @@ class Port:
         self.observed = observed
         self.web_socket = web_socket
         self.admission: Admission[PortConnection] = Admission()
+        self.spliced: set[PortConnection] = set()
         self._tasks = tasks
 
     def __call__(self) -> "PortConnection":
@@ -47,9 +51,12 @@ class Port:
         self._admit()
 
     def sweep(self) -> None:
-        """Closes strangers whose time is up."""
+        """Closes strangers whose time is up, and uploads that stopped half-way."""
         for connection in self.admission.overdue(time.monotonic()):
             connection.give_up()
+        now = asyncio.get_running_loop().time()
+        for connection in [spliced for spliced in self.spliced if spliced.is_stuck(now)]:
+            connection.cut()
 
     def _admit(self) -> None:
         while (connection := self.admission.next_admitted(time.monotonic())) is not None:
@@ -59,8 +66,8 @@ class Port:
 class PortConnection(asyncio.Protocol):
     """One accepted socket, from its first byte to its end."""
 
-    __slots__ = ("_buffer", "_client", "_knock", "_port", "_searched", "_splice", "_transport",
-                 "_ws")  # fmt: skip
+    __slots__ = ("_buffer", "_client", "_held", "_knock", "_port", "_searched", "_splice",
+                 "_stranger_bytes", "_transport", "_ws")  # fmt: skip
 
     def __init__(self, port: Port) -> None:
         self._port = port
@@ -71,6 +78,8 @@ class PortConnection(asyncio.Protocol):
         self._client: Client | None = None
         self._splice: Splice | None = None
         self._knock: Knock | None = None
+        self._stranger_bytes = 0
+        self._held: list[bytes] = []
 
     # Transport
 
@@ -78,15 +87,15 @@ class PortConnection(asyncio.Protocol):
         # uvloop's transports are stream transports without deriving from asyncio's class.
         self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
-        is_admitted = self._port.admission.arrive(self, time.monotonic())
-        if is_admitted is None:
-            transport.abort()
-        elif not is_admitted:
-            transport.pause_reading()
+        too_many = self._port.admission.arrive(self, time.monotonic())
+        if too_many is not None:
+            too_many.give_up()
 
     def admit(self) -> None:
-        """A place is free: its bytes are read from now on."""
-        self._transport.resume_reading()
+        """A place is free: what it said is read now."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._feed_head(b"")
 
     def give_up(self) -> None:
         """Its time for the handshake is over."""
@@ -97,6 +106,14 @@ class PortConnection(asyncio.Protocol):
             self._transport.close()
         else:
             self._close(handshake.NORMAL, "")
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the client stopped in the middle of its HTTP request."""
+        return self._splice is not None and self._splice.is_stuck(now)
+
+    def cut(self) -> None:
+        """Ends the connection without a word."""
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._client is not None:
@@ -124,6 +141,9 @@ class PortConnection(asyncio.Protocol):
             self._splice.resume()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
+            if self._held and self._client is not None:
+                held, self._held = self._held, []
+                self._serve(held)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._port.settle(self)
@@ -131,15 +151,18 @@ class PortConnection(asyncio.Protocol):
             self._client.is_leaving = True
             self._port.gateway.left(self._client)
         if self._splice is not None:
+            self._port.spliced.discard(self)
             self._splice.client_lost()
+        self._held = []
         # No cycles: frozen objects are never collected.
         self._client = self._ws = self._splice = None
 
     # Request head
 
     def _feed_head(self, data: bytes) -> None:
-        if not self._buffer:
-            self._port.admission.spoke(self)
+        if not self._buffer and not self._may_speak():
+            self._buffer = data
+            return
         self._buffer += data
         head = scan(self._buffer, self._searched)
         if isinstance(head, Incomplete):
@@ -152,6 +175,15 @@ class PortConnection(asyncio.Protocol):
             self._upgrade(head, rest)
         else:
             self._http(head, rest)
+
+    def _may_speak(self) -> bool:
+        """Whether its first bytes are read now; else it waits, or goes."""
+        verdict = self._port.admission.speak(self, time.monotonic())
+        if verdict is None:
+            self._transport.abort()
+        elif not verdict:
+            self._transport.pause_reading()
+        return bool(verdict)
 
     def _upgrade(self, head: Head, received: bytes) -> None:
         host, origin = _text(head.header(b"host")), _text(head.header(b"origin"))
@@ -171,30 +203,42 @@ class PortConnection(asyncio.Protocol):
             self._transport.write(answer)
             self._transport.close()
             return
-        address = self._peer()[0]
-        is_forwarded = any(head.header(name) is not None for name in FORWARDED)
-        self._knock = Knock(address, is_local_direct(address, host, is_forwarded=is_forwarded))
+        self._knock = self._knock_of(head)
         self._ws = ws
         challenge = handshake.challenge(fresh_uuid(), int(time.time() * 1000))
         self._transport.write(answer + frame_text(challenge))
         if len(received) > head.end:
             self._feed_stranger(received[head.end :])
 
+    def _knock_of(self, head: Head) -> Knock:
+        address, host = self._peer()[0], _text(head.header(b"host"))
+        is_forwarded = any(head.header(name) is not None for name in FORWARDED)
+        return Knock(address, is_local_direct(address, host, is_forwarded=is_forwarded))
+
     def _http(self, head: Head, received: bytes) -> None:
         path = head.target.partition(b"?")[0]
         if path in OWN_PATHS:
-            self._transport.write(self._port.observed.answer(path, head.method, self._peer()[0]))
+            knock = self._knock_of(head)
+            answer = self._port.observed.answer(path, head.method, is_local=knock.is_local)
+            self._transport.write(answer)
             self._transport.close()
             return
         problem = self._port.gateway.hosts.host_refusal(_text(head.header(b"host")))
         if problem is not None:
             self._refuse(421, problem)
             return
+        if not head.target.startswith(b"/") and head.target != b"*":
+            self._refuse(400, "request target must be a path; this is no proxy")
+            return
         own = self._transport.get_extra_info("sockname")
-        first = request_bytes(head, received[head.end :], self._peer(), own[:2])
-        self._splice = Splice(self._transport, self._port.web_socket)
-        self._splice.start(first, self._port.spawn)
+        length = body_length(head)
+        body = received[head.end :] if length is None else received[head.end : head.end + length]
+        rest = None if length is None else length - len(body)
+        first = request_bytes(head, body, self._peer(), own[:2])
+        self._splice = Splice(self._transport, self._port.web_socket, rest)
+        self._port.spliced.add(self)
         self._port.settle(self)
+        self._splice.start(first, self._port.spawn)
 
     def _refuse(self, status: int, reason: str) -> None:
         self._transport.write(refusal(status, reason))
@@ -206,7 +250,9 @@ class PortConnection(asyncio.Protocol):
         ws, knock = self._ws, self._knock
         assert ws is not None
         assert knock is not None
-        messages = ws.feed(data)
+        allowed = MAX_STRANGER_BYTES - self._stranger_bytes
+        self._stranger_bytes += len(data)
+        messages = ws.feed(data[:allowed])
         self._transport.write(ws.take_output())
         for at, message in enumerate(messages):
             verdict = self._port.gateway.knock(message, knock)
@@ -217,7 +263,11 @@ class PortConnection(asyncio.Protocol):
                 return
             self._enter(verdict)
             self._serve(messages[at + 1 :])
+            if len(data) > allowed:
+                self._feed_client(data[allowed:])
             return
+        if ws.open and self._stranger_bytes > MAX_STRANGER_BYTES:
+            self._close(handshake.POLICY_VIOLATION, "too much said before connect")
         self._end_if_closed()
 
     def _enter(self, admitted: Admitted) -> None:
@@ -252,10 +302,13 @@ class PortConnection(asyncio.Protocol):
     def _serve(self, messages: list[bytes]) -> None:
         client, gateway = self._client, self._port.gateway
         assert client is not None
-        for message in messages:
+        for at, message in enumerate(messages):
             answer = gateway.serve(client, message)
             if answer is not None:
                 client.put(frame_text(answer))
+                if client.buffered_bytes() > PAUSE_BYTES:
+                    self._held = messages[at + 1 :]
+                    break
         client.flush()
 
     def _close(self, code: int, reason: str) -> None:

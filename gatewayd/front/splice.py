@@ -15,7 +15,11 @@ MAX_SPLICED = 512
 """HTTP requests under way at a time; more are told to retry."""
 PAUSE_BYTES = 262_144
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
-_HOP_HEADERS = frozenset((b"connection", b"keep-alive", b"proxy-connection"))
+UPLOAD_PAUSE_S = 30.0
+"""Longest time in which nothing of an unfinished request body comes."""
+_HOP_HEADERS = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings")
+)
 
 
 class Spawner(Protocol):
@@ -34,14 +38,13 @@ class _Backend(asyncio.Protocol):
         self._splice.backend_up(transport)  # type: ignore[arg-type] # a stream transport
 
     def data_received(self, data: bytes) -> None:
-        self._splice.client.write(data)
+        self._splice.answered(data)
 
     def pause_writing(self) -> None:
-        self._splice.client.pause_reading()
+        self._splice.set_flooded(is_flooded=True)
 
     def resume_writing(self) -> None:
-        if not self._splice.client.is_closing():
-            self._splice.client.resume_reading()
+        self._splice.set_flooded(is_flooded=False)
 
     def eof_received(self) -> bool:
         return False
@@ -51,12 +54,20 @@ class _Backend(asyncio.Protocol):
 
 
 class Splice:
-    """One HTTP request of a client, joined to the web worker."""
+    """One HTTP request of a client, joined to the web worker.
+
+    What a client sends after its request's body is dropped: it passed no check of the front.
+    """
 
     count = 0
 
-    def __init__(self, client: asyncio.Transport, web_socket: str) -> None:
+    def __init__(self, client: asyncio.Transport, web_socket: str, body_bytes: int | None) -> None:
+        """`body_bytes` is what is still to come of the body; None when its chunks tell."""
         self.client = client
+        self._body_bytes = body_bytes
+        self._is_answered = False
+        self._is_flooded = False
+        self._heard_at = asyncio.get_running_loop().time()
         self._path = web_socket
         self._backend: asyncio.Transport | None = None
         self._early: list[bytes] = []
@@ -76,10 +87,36 @@ class Splice:
 
     def feed(self, data: bytes) -> None:
         """More of the request's body."""
+        self._heard_at = asyncio.get_running_loop().time()
+        if self._body_bytes is not None:
+            data = data[: self._body_bytes]
+            self._body_bytes -= len(data)
         if self._backend is not None:
             self._backend.write(data)
         else:
             self._early.append(data)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the client stopped in the middle of its request; `now` on the loop's clock."""
+        is_due = self._body_bytes != 0 and not self._is_answered and not self._is_flooded
+        return is_due and now - self._heard_at > UPLOAD_PAUSE_S
+
+    def answered(self, data: bytes) -> None:
+        """Part of the answer."""
+        self._is_answered = True
+        if not self.client.is_closing():
+            self.client.write(data)
+
+    def set_flooded(self, *, is_flooded: bool) -> None:
+        """The web worker takes no more for now, or takes more again."""
+        self._is_flooded = is_flooded
+        self._heard_at = asyncio.get_running_loop().time()
+        if self.client.is_closing() or self._backend is None:
+            return
+        if is_flooded:
+            self.client.pause_reading()
+        else:
+            self.client.resume_reading()
 
     def client_lost(self) -> None:
         """The client is gone: so is its request."""
@@ -98,6 +135,7 @@ class Splice:
             self._backend.resume_reading()
 
     def backend_up(self, transport: asyncio.Transport) -> None:
+        """The web worker took the connection."""
         if self._is_over:
             transport.abort()
             return
@@ -105,10 +143,13 @@ class Splice:
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         transport.write(b"".join(self._early))
         self._early.clear()
-        if not self.client.is_closing():
+        if not self.client.is_closing() and not self._is_flooded:
             self.client.resume_reading()
 
     def backend_lost(self) -> None:
+        """The answer is complete, or the web worker is gone: 503 if it said nothing."""
+        if not self._is_answered and not self._is_over and not self.client.is_closing():
+            self.client.write(web_is_down())
         self.client.close()
         self._end()
 
@@ -122,8 +163,9 @@ class Splice:
             self._refuse()
 
     def _refuse(self) -> None:
-        self.client.write(web_is_down())
-        self.client.close()
+        if not self.client.is_closing():
+            self.client.write(web_is_down())
+            self.client.close()
 
     def _end(self) -> None:
         if not self._is_over:
@@ -131,8 +173,15 @@ class Splice:
             Splice.count -= 1
 
 
+def body_length(head: Head) -> int | None:
+    """Bytes of the request's body; None when it comes in chunks."""
+    if head.header(b"transfer-encoding") is not None:
+        return None
+    return int(head.header(b"content-length") or 0)
+
+
 def request_bytes(head: Head, after: bytes, peer: tuple[str, int], own: tuple[str, int]) -> bytes:
-    """PROXY protocol v2 header, the head with `Connection: close`, and what followed it.
+    """PROXY protocol v2 header, the head with `Connection: close`, and what came of the body.
 
     One request a connection, so that every request passes the front's checks.
     """

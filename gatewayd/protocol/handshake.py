@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bus.errors import NOT_PAIRED, RpcError, invalid
-from bus.rpc import error_frame
+from bus.rpc import Reader, error_frame
 from bus.wording import validation_text
 from gatewayd.protocol.auth import Authenticator, granted_scopes
 from gatewayd.protocol.connect import CLIENT_IDS, ConnectParams
@@ -30,7 +30,7 @@ POLICY_VIOLATION = 1008
 PROTOCOL_ERROR = 1002
 NORMAL = 1000
 
-_decode_params = msgspec.json.Decoder(ConnectParams).decode
+_decode_params = Reader(ConnectParams)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Where a request says it comes from: Host and Origin headers, proxies, this machine. Pure."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+_HOST = re.compile(r"(?:\[([0-9a-f:.%]+)\]|([^\s:\[\]@/]+))(?::[0-9]{1,5})?")
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 FORWARDED = (b"x-forwarded-for", b"x-real-ip", b"x-forwarded-host", b"forwarded")
 
@@ -49,11 +51,9 @@ class HostRules:
 
 
 def host_name(host: str) -> str:
-    """Host header without port and brackets, lower case."""
-    text = host.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rpartition(":")[0] if text.count(":") == 1 else text
+    """Host header without port and brackets, lower case; empty when it is malformed."""
+    match = _HOST.fullmatch(host.strip().lower())
+    return (match[1] or match[2]) if match else ""
 
 
 @lru_cache(maxsize=1024)
@@ -69,9 +69,7 @@ def is_loopback(address: str) -> bool:
 
 def is_local_direct(address: str, host: str | None, *, is_forwarded: bool) -> bool:
     """Loopback peer, local name, no proxy in between."""
-    name = host_name(host or "")
-    is_local_name = name in LOOPBACK_NAMES or name.endswith(".ts.net")
-    return is_loopback(address) and is_local_name and not is_forwarded
+    return is_loopback(address) and host_name(host or "") in LOOPBACK_NAMES and not is_forwarded
 
 
 def _same_place(netloc: str, host: str) -> bool:

@@ -14,8 +14,15 @@ from gatewayd.protocol.connect import ConnectParams
 
 TTL_S = 300.0
 MAX_ROWS = 200
+LONGEST_CHARS = 256
+"""Of one text in a row: every client gets every row, so rows stay small."""
+MOST_NAMES = 64
+"""Roles or scopes in a row; they gather from every connection of a machine."""
+LARGEST_INTEGER = 2**53 - 1
+"""Beyond it clients that count in doubles lose digits."""
+# Each repetition is bounded by a character it cannot match, so that no text takes long.
 TEXT_FORM = re.compile(
-    r"Node:\s*(?P<host>[^(·]+?)\s*(?:\((?P<ip>[^)]*)\))?\s*·(?P<rest>.*)", re.IGNORECASE | re.DOTALL
+    r"Node:(?P<host>[^(·]+)(?:\((?P<ip>[^)·]*)\)\s*)?·(?P<rest>.*)", re.IGNORECASE | re.DOTALL
 )
 REST_FIELDS = (
     ("version", re.compile(r"app\s+(\S+)", re.IGNORECASE)),
@@ -103,7 +110,7 @@ class Presence:
                 fields[name] = value
         seconds = given.get("lastInputSeconds")
         if isinstance(seconds, int | float) and not isinstance(seconds, bool):
-            fields["lastInputSeconds"] = int(seconds)
+            fields["lastInputSeconds"] = _bounded(seconds)
         names = ("deviceId", "instanceId", "host", "ip")
         key = next((fields[name] for name in names if fields.get(name)), text[:64])
         self._merge(_key(key), fields, now, now_ms, text)
@@ -125,14 +132,16 @@ class Presence:
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = Row({}, now)
-            self._cap()
+            self._cap(key)
         for name, value in fields.items():
             if value is None:
                 continue
             if name in LIST_FIELDS:
-                value = list(dict.fromkeys([*row.entry.get(name, ()), *value]))
-            row.entry[name] = value
-        row.entry["text"] = text or _text(row.entry)
+                known = dict.fromkeys([*row.entry.get(name, ()), *map(_short, value)])
+                row.entry[name] = list(known)[:MOST_NAMES]
+            else:
+                row.entry[name] = _short(value) if isinstance(value, str) else value
+        row.entry["text"] = _short(text or _text(row.entry))
         row.entry["ts"] = now_ms
         row.touched_at = now
 
@@ -144,9 +153,9 @@ class Presence:
         ]:
             del self._rows[key]
 
-    def _cap(self) -> None:
+    def _cap(self, key: str) -> None:
         if len(self._rows) > MAX_ROWS - 1:
-            oldest = min(self._rows, key=lambda key: self._rows[key].touched_at)
+            oldest = min(self._rows, key=lambda name: (name == key, self._rows[name].touched_at))
             del self._rows[oldest]
 
     def _touch_own(self, now_ms: int) -> None:
@@ -158,7 +167,7 @@ def parse_text(text: str) -> dict[str, Any]:
     match = TEXT_FORM.fullmatch(text.strip())
     if match is None:
         return {}
-    fields: dict[str, Any] = {"host": match["host"].strip()}
+    fields: dict[str, Any] = {"host": match["host"].strip()} if match["host"].strip() else {}
     if match["ip"]:
         fields["ip"] = match["ip"].strip()
     for name, pattern in REST_FIELDS:
@@ -167,12 +176,20 @@ def parse_text(text: str) -> dict[str, Any]:
             fields[name] = found[1]
     found = LAST_INPUT.search(match["rest"])
     if found:
-        fields["lastInputSeconds"] = int(found[1])
+        fields["lastInputSeconds"] = _bounded(int(found[1][:18]))
     return fields
 
 
+def _short(text: str) -> str:
+    return text[:LONGEST_CHARS]
+
+
+def _bounded(number: float) -> int:
+    return int(max(-LARGEST_INTEGER, min(LARGEST_INTEGER, number)))
+
+
 def _key(text: str) -> str:
-    return text.strip().lower()
+    return _short(text.strip().lower())
 
 
 def _text(entry: dict[str, Any]) -> str:

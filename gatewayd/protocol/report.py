@@ -27,7 +27,8 @@ def process_rows(liveness: Liveness, now: float, now_ms: int) -> list[dict[str, 
             row["restarts"] = peer.ready.restart_count
             row["uptimeMs"] = max(0, now_ms - peer.ready.started_ms) if is_there else 0
             row["heardMsAgo"] = int((now - peer.heard_at) * 1000)
-            row.update({_camel(n): value for n, value in peer.ready.progress.items()})
+            progress = {_camel(n): value for n, value in peer.ready.progress.items()}
+            row = progress | row
         rows.append(row)
     return rows
 

@@ -15,16 +15,14 @@ MAX_OPEN_PER_WORKER = 16_384
 STARTING_RETRY_MS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class ClientOrigin:
+class ClientOrigin(msgspec.Struct, frozen=True, gc=False):
     """A call of a connection of the port."""
 
     connection_id: str
     frame_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOrigin:
+class WorkerOrigin(msgspec.Struct, frozen=True, gc=False):
     """A call of another worker."""
 
     identity: bytes
@@ -65,6 +63,8 @@ class Router:
         self._key = key
         self._calls: Calls[bytes, Origin] = Calls(epoch)
         self._names: dict[bytes, str] = {}
+        self._serving: dict[str, bytes] = {}
+        """Processes that get calls now, by name: kept in step with every word and silence."""
         self._tables: dict[str, tuple[Method, ...]] = {}
 
     # Workers
@@ -84,6 +84,7 @@ class Router:
             return Announcement(refusal="a newer process of this name is there")
         lost = self._forget(replaced, ready.name) if replaced is not None else ()
         self._names[identity] = ready.name
+        self._serving[ready.name] = identity
         self._learn(ready)
         after = self.liveness.state(ready.name, now)
         return Announcement(lost=lost, is_new=known is None, changed_state=before is not after)
@@ -105,6 +106,7 @@ class Router:
             cancels.append((target, call_id))
             name = self._names.get(target, "worker")
             lost.append(Lost(origin, unavailable(f"worker {name} did not answer in time", 1000)))
+        self._skip_silent(now)
         for identity in self.liveness.lose_silent(now):
             name = self._names.get(identity, "worker")
             lost.extend(self._forget(identity, name))
@@ -117,15 +119,15 @@ class Router:
     ) -> tuple[bytes, Request]:
         """The request for the worker that owns `method`. Raises RpcError when none can serve."""
         name = self._owners[method.name]
-        state = self.liveness.state(name, now)
-        peer = self.liveness.peer(name)
-        if peer is None or state in (State.DOWN, State.SILENT, State.STARTING):
+        identity = self._serving.get(name)
+        if identity is None:
+            state = self.liveness.state(name, now)
             raise unavailable(f"{method.name}: worker {name} is {state.value}, retry")
-        if self._calls.count(peer.identity) >= MAX_OPEN_PER_WORKER:
+        if self._calls.count(identity) >= MAX_OPEN_PER_WORKER:
             raise unavailable(f"{method.name}: worker {name} has too many open calls", 500)
         deadline = now + method.timeout_ms / 1000 if method.timeout_ms else None
-        call_id = self._calls.open(peer.identity, origin, deadline)
-        return peer.identity, Request(call_id, method.name, frame_id, caller, method.timeout_ms)
+        call_id = self._calls.open(identity, origin, deadline)
+        return identity, Request(call_id, method.name, frame_id, caller, method.timeout_ms)
 
     def unknown(self, name: str, now: float) -> RpcError:
         """The error for a method nobody announced."""
@@ -145,15 +147,7 @@ class Router:
 
     def reply(self, identity: bytes, call_id: int) -> Origin | None:
         """Who gets the last answer; the call is closed."""
-        if self._calls.peek(call_id, identity) is None:
-            return None
-        return self._calls.close(call_id)
-
-    def withdraw(self, call_id: int) -> bytes | None:
-        """Closes a call nobody waits for any more; returns the worker to tell."""
-        target = self._calls.target_of(call_id)
-        self._calls.close(call_id)
-        return target
+        return self._calls.close(call_id, identity)
 
     def may_call(self, name: str, method: str) -> bool:
         """Whether worker `name` may call `method` of another."""
@@ -181,8 +175,15 @@ class Router:
             self.methods[method.name] = method
             self._owners[method.name] = ready.name
 
+    def _skip_silent(self, now: float) -> None:
+        for name in list(self._serving):
+            if self.liveness.state(name, now) in (State.SILENT, State.DOWN):
+                del self._serving[name]
+
     def _forget(self, identity: bytes, name: str) -> tuple[Lost, ...]:
         self._names.pop(identity, None)
+        if self._serving.get(name) == identity:
+            del self._serving[name]
         text = f"worker {name} went away before it answered, retry"
         error = unavailable(text, RETRY_SOON_MS)
         return tuple(Lost(origin, error) for origin in self._calls.lose(identity))

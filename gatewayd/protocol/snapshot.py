@@ -33,6 +33,8 @@ STATUS_DEFAULTS: dict[str, Any] = {
     "queuedSystemEvents": [],
     "sessions": {"paths": [], "count": 0, "defaults": {}, "recent": [], "byAgent": []},
 }
+OWN_MEMBERS = frozenset(("ok", "ts", "durationMs", "problems", "gateway", "processes"))
+"""What the front alone says: no worker vouches for the others."""
 SESSION_DEFAULTS = b'{"defaultAgentId":"main","mainKey":"main","mainSessionKey":"agent:main:main","scope":"per-sender"}'  # noqa: E501
 
 
@@ -52,15 +54,16 @@ class Snapshots:
     def put(self, name: str, body: bytes) -> bool:
         """Takes a part; False if the bytes are none."""
         try:
+            body.decode()
             part = _decode(body)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return False
         self._parts[name] = part
         health: dict[str, Any] = dict(HEALTH_DEFAULTS)
         status: dict[str, Any] = dict(STATUS_DEFAULTS)
         for known in self._parts.values():
-            health.update(known.health)
-            status.update(known.status)
+            health.update({n: v for n, v in known.health.items() if n not in OWN_MEMBERS})
+            status.update({n: v for n, v in known.status.items() if n not in OWN_MEMBERS})
             self.session_defaults = bytes(known.session_defaults) or self.session_defaults
         self._health, self._status = members(health), members(status)
         self.revision += 1

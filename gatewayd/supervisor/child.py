@@ -121,7 +121,9 @@ def _run(entry: str, arguments: list[str]) -> int:
     random.seed()
     sys.argv = arguments
     try:
-        code = importlib.import_module(entry).main(*([arguments[1:]] if arguments[1:] else []))
+        module = importlib.import_module(entry)
+        sys.modules["__main__"] = module  # multiprocessing asks it what to load in its children
+        code = module.main(*([arguments[1:]] if arguments[1:] else []))
     except SystemExit as stop:
         code = stop.code
     atexit._run_exitfuncs()  # noqa: SLF001 - os._exit skips them

@@ -396,4 +396,4 @@ def _unix_server(path: Path) -> dict[str, object]:
 
 def _wall_s() -> float:
     """supervisor keeps its delays in wall-clock time, and corrects them when it jumps back."""
-    return time.time()  # noqa: TID251
+    return time.time()

@@ -37,44 +37,43 @@ class LogFile:
     def append(self, line: bytes) -> None:
         """Writes one line; counts it as lost when the disk does not take it."""
         try:
-            if self._descriptor is None:
-                self._open()
+            descriptor = self._descriptor if self._descriptor is not None else self._open()
             if self._size_bytes + len(line) > self._rotate_bytes and self._size_bytes:
-                self._rotate()
-            self._write(line)
+                descriptor = self._rotate()
+            self._write(descriptor, line)
         except OSError:
             self.lost_count += 1
 
-    def _write(self, line: bytes) -> None:
-        assert self._descriptor is not None  # noqa: S101 - opened by append
+    def _write(self, descriptor: int, line: bytes) -> None:
         data = b"\n" + line if self._is_mid_line else line
-        written = os.write(self._descriptor, data)
+        written = os.write(descriptor, data)
         self._size_bytes += written
         self._is_mid_line = written < len(data)
         self.lost_count = self.lost_count + 1 if self._is_mid_line else 0
 
-    def _open(self) -> None:
-        self._descriptor = os.open(self._path, FLAGS, 0o600)
-        self._size_bytes = os.fstat(self._descriptor).st_size
+    def _open(self) -> int:
+        self._descriptor = descriptor = os.open(self._path, FLAGS, 0o600)
+        self._size_bytes = os.fstat(descriptor).st_size
+        self._is_mid_line = False
+        return descriptor
 
-    def _rotate(self) -> None:
+    def _rotate(self) -> int:
         for number in range(KEPT_COUNT - 1, 0, -1):
             old = self._numbered(number)
             if old.exists():
                 old.replace(self._numbered(number + 1))
         self._path.replace(self._numbered(1))
-        self.reopen()
+        return self.reopen()
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
 
-    def reopen(self) -> None:
-        """Continues in the file that stands at our path now."""
+    def reopen(self) -> int:
+        """Continues in the file that stands at our path now; returns its descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        self._open()
-        self._is_mid_line = False
+        return self._open()
 
 
 class Console:

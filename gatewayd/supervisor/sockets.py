@@ -63,6 +63,7 @@ def adopt(descriptors: Sequence[int]) -> Listening:
             message = f"descriptor {descriptor} is no socket ({error.strerror})"
             raise RefusalError(f"{message}: check LISTEN_FDS and the socket unit") from error
         if one.family not in (socket.AF_INET, socket.AF_INET6):
+            one.close()
             raise RefusalError(f"descriptor {descriptor} is no TCP socket: check the socket unit")
         one.set_inheritable(False)
         one.setblocking(False)

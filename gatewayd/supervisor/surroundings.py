@@ -1,6 +1,6 @@
 """What the embedded supervisord needs to know of the profile it runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,5 +20,7 @@ class Surroundings:
     log: Log
     entries: Mapping[str, str]
     """Programs that run in a forked image; empty: all are executed."""
+    preloaded_later: Sequence[str]
+    """Modules for restarted processes, loaded when all have started."""
     programs: str
     """Text of the list of programs, as in `conf/supervisord.conf`."""

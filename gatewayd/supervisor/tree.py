@@ -3,14 +3,13 @@
 It has one thread, no event loop and no ZeroMQ context, because its image is what they fork from.
 """
 
-import gc
-import importlib
 import logging
 import os
 import resource
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -29,24 +28,13 @@ from gatewayd.supervisor import kernel
 from gatewayd.supervisor.child import ENTRIES
 from gatewayd.supervisor.embedding import IDLE_TURN_S, Embedded
 from gatewayd.supervisor.journal import Console, Journal, LogFile
+from gatewayd.supervisor.preload import AT_START, modules_for_restarts, preload
 from gatewayd.supervisor.replacement import Replacement, Step, View
 from gatewayd.supervisor.sockets import Listening
 from gatewayd.supervisor.strangers import Strangers
 from gatewayd.supervisor.surroundings import Surroundings
 from gatewayd.version import version
 
-PRELOADED = (
-    "asyncio",
-    "uvloop",
-    "msgspec",
-    "psutil",
-    "zmq",
-    "websockets.server",
-    "bus.broker",
-    "bus.peer",
-    "conf.settings",
-)
-"""What nearly every process needs; imported once, shared by all. None starts a thread."""
 MOST_DESCRIPTORS_COUNT = 1_048_576
 FRONT_STOP_BUDGET_S = 1.5
 """The front tells its clients `shutdown` and closes them, before any worker goes."""
@@ -56,6 +44,8 @@ DRAINED_STOP_BUDGET_S = 2.0
 STOP_BUDGET_S = 4.5
 """Then we end whatever hangs; the kernel kills what is left with us (death signal)."""
 STOPPING_TURN_S = 0.1
+PRELOAD_AFTER_S = 5.0
+"""By then the processes have started; until then they need the processor more."""
 REPLACING_TURN_S = 0.05
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -93,6 +83,8 @@ class Tree(Embedded):
         self._is_replacement_wanted = False
         self._stopping_since_s: float | None = None
         self._are_workers_asked = False
+        self._to_preload = deque(surroundings.preloaded_later)
+        self._preload_at_s = time.monotonic() + PRELOAD_AFTER_S
         self.is_clean = True
         """Whether everything had ended when we did."""
 
@@ -107,6 +99,7 @@ class Tree(Embedded):
         if self.take_reload_request():
             self._is_replacement_wanted = True
         self._replace_turn(now_s)
+        self._preload_turn(now_s)
         return True
 
     def due_s(self) -> float:
@@ -114,6 +107,11 @@ class Tree(Embedded):
         if self.is_asked_to_stop:
             return STOPPING_TURN_S
         return REPLACING_TURN_S if self._replacement else IDLE_TURN_S
+
+    def _preload_turn(self, now_s: float) -> None:
+        """One module per turn: while it loads, nothing is restarted."""
+        if self._to_preload and self._replacement is None and now_s >= self._preload_at_s:
+            preload([self._to_preload.popleft()], self._log)
 
     def _take_signals(self, signals: list[int]) -> None:
         for number in signals:
@@ -192,10 +190,7 @@ def run(launch: Launch) -> int:
     tree.signals.catch()
     for line in _banner(launch, auth):
         journal.show(line)
-    for module in PRELOADED:
-        importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
+    preload(AT_START, tree.surroundings.log)
     tree.run()
     Log("supervisor").info("stopped", is_clean=tree.is_clean)
     return ExitCode.STOPPED if tree.is_clean else ExitCode.FAILED
@@ -263,6 +258,7 @@ def _surroundings(launch: Launch, journal: Journal, level: str | None) -> Surrou
         journal=journal,
         log=Log("supervisor"),
         entries=launch.entries,
+        preloaded_later=modules_for_restarts() if "workers" in launch.entries else (),
         programs=launch.programs,
     )
 

@@ -96,15 +96,19 @@ class Gateway:
         states = self.states() if self.socket_path.exists() else {}
         return bool(states) and all(one["pid"] for one in states.values())
 
-    def rpc(self) -> Any:
-        """supervisor's own RPC client, for the `supervisor` namespace."""
+    def rpc(self, method: str, *arguments: object) -> Any:
+        """Calls a method of supervisor's RPC interface with its own client."""
         transport = SupervisorTransport(None, None, f"unix://{self.socket_path}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        try:
+            proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return getattr(proxy.supervisor, method)(*arguments)
+        finally:
+            transport.close()
 
     def states(self) -> dict[str, dict[str, Any]]:
         """All processes as supervisor sees them, by name."""
         try:
-            return {one["name"]: one for one in self.rpc().getAllProcessInfo()}
+            return {one["name"]: one for one in self.rpc("getAllProcessInfo")}
         except OSError:
             return {}
 

@@ -3,12 +3,14 @@
 Each runs forked or executed, like the real ones.
 """
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from conf.environment import listen_descriptors
@@ -97,8 +99,7 @@ def describe(record: str) -> int:
     draft = Path(f"{record}.draft")
     facts = {
         "environment": dict(os.environ),
-        "descriptors": {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
-                        if os.path.exists(f"/proc/self/fd/{fd}")},
+        "descriptors": dict(descriptors()),
         "comm": Path("/proc/self/comm").read_text().strip(),
         "session": os.getsid(0),
         "pid": os.getpid(),
@@ -113,6 +114,13 @@ def describe(record: str) -> int:
     draft.write_text(json.dumps(facts))
     draft.replace(record)
     return idle()
+
+
+def descriptors() -> Iterator[tuple[str, str]]:
+    """Our open descriptors and what they are."""
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield link.name, str(link.readlink())
 
 
 def say(**fields: object) -> None:

@@ -68,4 +68,4 @@ class Exit(Struct, frozen=True):
     status: int
     """Wait status: exit code, or minus the signal."""
     last_words: str = ""
-    """End of what it wrote to stderr."""
+    """Beginning and end of what it wrote to stderr."""

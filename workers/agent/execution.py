@@ -1,11 +1,14 @@
 """One run from accepted to its end: prompt, process, stream, transcript, ledger."""
 
 import asyncio
+import os
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from bus.errors import RpcError
 from conf.paths import Paths
 from conf.schema import Settings
 from workers.agent import answers, models, prompt, tables, transcript, tree
@@ -32,7 +35,8 @@ COMMIT_RETRY_S = 1.0
 LONGEST_TIMER_MS = 2_147_000_000
 HISTORY_ENTRIES = 500
 """Turns looked at for a prompt, whatever their length."""
-KILL_WARNING_S = 5.0
+EXIT_BUDGET_S = 2.0
+"""How long a process may take to end after its last word, and a killed one to be gone."""
 
 
 class Active:
@@ -91,8 +95,12 @@ class Execution:
             process = await self._runner.prepare(made.spec)
         except (models.ModelError, RunnerError, OSError) as error:
             self._log.warning("run cannot start", run_id=active.run.run_id, error=str(error))
-            failed = Stop(RunState.ERROR, "error", str(error))
-            await self.end_stopped(active, active.stop or failed)
+            await self._end_unstarted(active, error)
+            return
+        except Exception as error:
+            # It must end: an accepted run that ends the worker would end each of its lives.
+            self._log.exception("run cannot be prepared", run_id=active.run.run_id)
+            await self._end_unstarted(active, error)
             return
         try:
             active.process = process
@@ -103,6 +111,11 @@ class Execution:
             raise
         await self._finish(active, end)
 
+    async def _end_unstarted(self, active: Active, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        failed = Stop(RunState.ERROR, "error", text)
+        await self.end_stopped(active, active.stop or failed)
+
     async def end_stopped(self, active: Active, stop: Stop) -> None:
         """Ends a run that never had a process."""
         await self._finish(active, Verdict(stop.state, "", stop.text, stop.reason))
@@ -112,7 +125,26 @@ class Execution:
         if run.pid is not None and tree.start_time(run.pid) == run.pid_started:
             self._log.warning("killing what a run left", run_id=run.run_id, pid=run.pid)
             tree.kill_tree(run.pid)
+            await self._gone(run.pid)
         await self.end_stopped(Active(run, stream), restart_stop())
+
+    async def _gone(self, pid: int) -> None:
+        """Waits for the end of a process that is not our child."""
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        loop.add_reader(handle, gone.set)
+        try:
+            async with asyncio.timeout(EXIT_BUDGET_S):
+                await gone.wait()
+        except TimeoutError:
+            self._log.error("a killed process is still there", pid=pid)
+        finally:
+            loop.remove_reader(handle)
+            os.close(handle)
 
     # Before the process is let go
 
@@ -142,7 +174,7 @@ class Execution:
             model=choice.model,
             system=system,
             turns=self._store.read(conversation),
-            workspace=workspace,
+            workspace=str(Path(workspace).expanduser()),
             model_socket=str(self._paths.model_socket),
         )
         return _Prompt(spec, events, waiting[-1][0] if waiting else 0)
@@ -171,7 +203,7 @@ class Execution:
 
     async def _observe(self, active: Active, process: RunProcess) -> Verdict:
         """What the process says until it is gone, and what that makes of the run."""
-        timer = self._start_timer(active)
+        timers = self._limits(active)
         flush: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         report: Done | Failed | None = None
@@ -186,25 +218,27 @@ class Execution:
                             flush = loop.call_at(due_s, lambda: active.stream.flush(now_ms()))
                     case Done() | Failed():
                         report, active.is_answered = item, True
+                        # It has nothing more to say: a process that stays must not hold the lane.
+                        timers.append(loop.call_later(EXIT_BUDGET_S, process.kill))
                     case Exit():
                         exit_ = item
         finally:
-            for handle in (timer, flush):
-                if handle is not None:
-                    handle.cancel()
+            for handle in (*timers, *([flush] if flush is not None else [])):
+                handle.cancel()
         return verdict(active.stop, report, exit_, active.stream.text())
 
-    def _start_timer(self, active: Active) -> asyncio.TimerHandle | None:
+    def _limits(self, active: Active) -> list[asyncio.TimerHandle]:
+        """Has the run stopped when its wall time is over."""
         limit_ms = active.run.params.timeout_ms
         source = "the request"
         if limit_ms is None:
             limit_ms = self._settings.agents.defaults.timeout_seconds * 1000
             source = "agents.defaults.timeoutSeconds"
         if limit_ms == 0:
-            return None
+            return []
         limit_s = min(limit_ms, LONGEST_TIMER_MS) / 1000
         stop = timeout_stop(limit_s, source)
-        return asyncio.get_running_loop().call_later(limit_s, active.request_stop, stop)
+        return [asyncio.get_running_loop().call_later(limit_s, active.request_stop, stop)]
 
     # The end
 
@@ -283,7 +317,7 @@ class Execution:
         while True:
             try:
                 await self._store.write(job)
-            except sqlite3.OperationalError as error:
+            except (sqlite3.OperationalError, RpcError) as error:
                 self._log.error("cannot write the run ledger", run_id=run.run_id, error=str(error))
                 await asyncio.sleep(COMMIT_RETRY_S)
             else:

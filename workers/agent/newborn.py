@@ -5,6 +5,7 @@ import fcntl
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 from workers.agent import tree
@@ -52,6 +53,9 @@ def _keep(descriptors: list[int]) -> None:
     os.dup2(spec, SPEC_FD, inheritable=False)
     for fd in listener:
         os.dup2(fd, LISTENER_FD, inheritable=False)
+    # Whatever Python took for its output until now is another process's.
+    sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
     first_unused = LISTENER_FD + len(listener)
     os.closerange(first_unused, max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
 

@@ -19,7 +19,7 @@ from workers.agent.reporter import Reporter
 
 def main(kind: Kind) -> int:
     """Waits until the worker has written the process down, then does its work."""
-    faulthandler.enable(sys.stderr.fileno())
+    faulthandler.enable(sys.stderr)
     if os.read(REPORT_FD, 1) != GO:
         return 0  # the worker has thought better of it, or is gone
     if kind == "model":

@@ -13,7 +13,11 @@ from workers.agent.contract import Delta, Exit, Failed, Report
 from workers.agent.link import FRAME_HEAD_BYTES, GO, Born
 
 READ_BYTES = 65_536
-LAST_WORDS_BYTES = 2_000
+FIRST_WORDS_BYTES = 500
+"""Of stderr: a crash says its name first, then prints a long stack."""
+LAST_WORDS_BYTES = 1_500
+MOST_UNHEARD_BYTES = 1_048_576
+"""Left in the stderr pipe of a process that is gone, at most."""
 STDERR_PAUSE_S = 0.02
 """Between two reads of stderr: a process that floods it is slowed, not listened to."""
 FRAME_ROOM_BYTES = 65_536
@@ -66,6 +70,8 @@ class RunProcess:
         self._loop = asyncio.get_running_loop()
         self._status: asyncio.Future[int] = self._loop.create_future()
         self._gone_callbacks: list[Callable[[], None]] = []
+        self._is_closed = False
+        self._first_words = b""
         self._last_words = b""
         self._stderr_pause: asyncio.TimerHandle | None = None
         self._listen_to_stderr()
@@ -95,7 +101,7 @@ class RunProcess:
                     break
                 yield report
             status = await asyncio.shield(self._status)
-            yield Exit(status, self._last_words.decode(errors="replace").strip())
+            yield Exit(status, self._words())
         finally:
             self._close()
 
@@ -106,7 +112,7 @@ class RunProcess:
             status = await asyncio.shield(self._status)
         finally:
             self._close()
-        return Exit(status, self._last_words.decode(errors="replace").strip())
+        return Exit(status, self._words())
 
     # What the Runner uses
 
@@ -119,8 +125,9 @@ class RunProcess:
 
     def bury(self, status: int) -> None:
         """The end was observed."""
-        self._hear(1 << 20)
-        self._deafen()
+        if not self._is_closed:
+            self._hear(MOST_UNHEARD_BYTES)
+            self._deafen()
         if not self._status.done():
             self._status.set_result(status)
         for callback in self._gone_callbacks:
@@ -178,8 +185,15 @@ class RunProcess:
             return True
         except OSError:
             return False
-        self._last_words = (self._last_words + data)[-LAST_WORDS_BYTES:]
+        room = FIRST_WORDS_BYTES - len(self._first_words)
+        self._first_words += data[:room]
+        self._last_words += data[room:]
+        if len(self._last_words) > LAST_WORDS_BYTES:
+            self._last_words = b"\n...\n" + self._last_words[-LAST_WORDS_BYTES:]
         return bool(data)
+
+    def _words(self) -> str:
+        return (self._first_words + self._last_words).decode(errors="replace").strip()
 
     def _deafen(self) -> None:
         if self._stderr_pause is not None:
@@ -189,8 +203,9 @@ class RunProcess:
 
     def _close(self) -> None:
         """Lets go of the descriptors, once; a process that still lives is killed."""
-        if self._ends.report.fileno() < 0:
+        if self._is_closed:
             return
+        self._is_closed = True
         self.kill()
         self._deafen()
         self._ends.close()

@@ -32,9 +32,10 @@ from workers.agent.link import (
 from workers.agent.run_process import Ends, RunnerError, RunProcess
 from workers.agent.shared_model import SharedModel
 
-BIRTH_BUDGET_S = 5.0
-"""A spawner that takes longer (it may be importing an SDK for a second) is hung."""
-CLOSE_BUDGET_S = 1.2
+BIRTH_BUDGET_S = 15.0
+"""A spawner that takes longer (it may be importing an SDK, seconds on a busy machine) is hung."""
+CLOSE_BUDGET_S = 1.0
+SPAWNER_END_BUDGET_S = 0.3
 ORPHANS_BUDGET_S = 2.0
 POLL_S = 0.005
 SPEC_MAY_HAVE_BYTES = 67_108_864
@@ -88,16 +89,23 @@ class Runner:
             process.on_gone(hold.keep())
             return process
 
+    @property
+    def model_pid(self) -> int | None:
+        """The shared local model process, while there is one."""
+        return self._model.pid
+
     async def close(self) -> None:
-        """Kills every process, waits until they are gone, and ends the spawner."""
+        """Kills every process, waits until they are gone, and ends the spawner. Once is enough."""
+        if self._is_closing:
+            return
         self._is_closing = True
+        self._model.close()
         for process in self._processes.values():
             process.kill()
         await _poll(lambda: not self._processes or self._lost.is_set(), CLOSE_BUDGET_S)
-        self._model.close()
         self._watch.cancel()
         self._unlink()
-        await _poll(self._has_reaped_spawner, ORPHANS_BUDGET_S)
+        await _poll(self._has_reaped_spawner, SPAWNER_END_BUDGET_S)
 
     # Making a process
 

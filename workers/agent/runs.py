@@ -46,6 +46,7 @@ class Runs:
         self._untold: list[tuple[str, Any]] = []
         self._is_closing = False
         self._done_count = 0
+        self._count()
 
     # What methods use
 

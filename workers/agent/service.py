@@ -76,7 +76,7 @@ class AgentService:
         chat = ChatMethods(worker, self._store, self._sessions, self._runs)
         # First steps that clients see: they come after the announcement, which is next.
         worker.spawn(self._runs.resume(), "resume")
-        self._snapshot_soon()
+        self._snapshot()
         return {**AgentMethods.methods.bind(agent), **ChatMethods.methods.bind(chat)}
 
     def on_event(self, topic: str, payload: bytes) -> None:
@@ -98,6 +98,7 @@ class AgentService:
     async def stop(self) -> None:
         """Ends what runs, durably, and closes the database."""
         self._is_stopped = True
+        await asyncio.sleep(0)  # writes that were begun get into the store's queue
         await self._runs.stop()
         await self._store.close()
         await self._runner.close()

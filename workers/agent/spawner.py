@@ -83,6 +83,7 @@ class Spawner:
         self._link = link
         self._processes: dict[int, _Process] = {}
         self._outbox: deque[bytes] = deque()
+        self._to_preload = deque(LIGHT)
         self._is_open = True
         self._pid = os.getpid()
 
@@ -94,14 +95,15 @@ class Spawner:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         poll.register(wake_read, select.POLLIN)
-        _preload(LIGHT)
         while self._is_open:
             poll.register(self._link, select.POLLIN | (select.POLLOUT if self._outbox else 0))
-            poll.poll(SWEEP_S * 1000 if self._must_sweep() else None)
+            poll.poll(self._patience_ms())
             _empty(wake_read)
             self._take_orders()
             self._sweep()
             self._flush()
+            if self._to_preload and not self._processes:
+                self._preload(self._to_preload.popleft())
         self._bury_all()
 
     def _settle(self) -> None:
@@ -147,7 +149,7 @@ class Spawner:
                 if process is not None:
                     process.is_doomed = True
             case Preload():
-                _preload(order.apis)
+                self._to_preload.extend(api for api in order.apis if api in MODULES)
 
     def _spawn(self, process_id: int, kind: Kind, descriptors: list[int]) -> None:
         if len(self._processes) >= MAX_PROCESSES_COUNT:
@@ -165,8 +167,11 @@ class Spawner:
 
     # Ends
 
-    def _must_sweep(self) -> bool:
-        return any(p.is_doomed or p.status is not None for p in self._processes.values())
+    def _patience_ms(self) -> float | None:
+        """How long to wait for orders and ends; None: until one comes."""
+        if any(p.is_doomed or p.status is not None for p in self._processes.values()):
+            return SWEEP_S * 1000
+        return 0 if self._to_preload and not self._processes else None
 
     def _sweep(self) -> None:
         """Reaps; kills doomed trees and strangers; reports ends once no stranger is left."""
@@ -199,6 +204,16 @@ class Spawner:
             time.sleep(SWEEP_S)
             tree.reap()
 
+    # Preparation
+
+    def _preload(self, api: str) -> None:
+        """Imports what runs of `api` need; one at a time, and only while nothing runs."""
+        # What is missing is reported by the run that needs it, to the person who asked.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(MODULES[api])
+        gc.collect()
+        gc.freeze()
+
     # Notices
 
     def _tell(self, notice: Notice) -> None:
@@ -227,15 +242,6 @@ def _live(kind: Kind, parent: int, descriptors: list[int]) -> NoReturn:
         raise
     finally:
         os._exit(status)
-
-
-def _preload(apis: tuple[str, ...]) -> None:
-    for api in apis:
-        # What is missing is reported by the run that needs it, to the person who asked.
-        with contextlib.suppress(ImportError):
-            importlib.import_module(MODULES[api])
-    gc.collect()
-    gc.freeze()
 
 
 def _empty(descriptor: int) -> None:

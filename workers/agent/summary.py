@@ -1,6 +1,7 @@
 """This worker's part of health, status and the greeting of clients. Pure."""
 
-import heapq
+from collections import Counter
+from operator import attrgetter
 from typing import Any
 
 from conf.schema import Settings
@@ -13,36 +14,49 @@ STATUS_RECENT = 10
 MOST_PERCENT = 999
 
 
+class Overview:
+    """The newest sessions and their counts, from one pass over all of them."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        listed = [one for one in sessions.all() if one.key not in keys.RESERVED]
+        listed.sort(key=attrgetter("updated_at"), reverse=True)
+        self.count = len(listed)
+        self.newest = listed[:STATUS_RECENT]
+        self.count_by_agent = Counter(map(attrgetter("agent_id"), listed))
+        self._newest_by_agent: dict[str, list[Session]] = {}
+        missing = set(self.count_by_agent)
+        for session in listed:
+            own = self._newest_by_agent.setdefault(session.agent_id, [])
+            if len(own) < STATUS_RECENT:
+                own.append(session)
+            else:
+                missing.discard(session.agent_id)
+                if not missing:
+                    break
+
+    def newest_of(self, agent_id: str) -> list[Session]:
+        """The newest sessions of an agent."""
+        return self._newest_by_agent.get(agent_id, [])
+
+
 def part(settings: Settings, sessions: Sessions, path: str, waiting: list[str], now: int) -> Any:
     """The snapshot part `agent`; `waiting` are the system events of the main session."""
-    default_id = settings.agents.default_id()
-    listed = [one for one in sessions.all() if one.key not in keys.RESERVED]
-    by_agent = [
-        {"agentId": agent_id, "path": path, **_recent(settings, listed, agent_id, now)}
-        for agent_id in keys.known_agents(settings)
-    ]
-    _, model, window = models.names(settings, default_id)
+    overview = Overview(sessions)
     return {
-        "health": _health(settings, listed, path, now),
+        "health": _health(settings, overview, path, now),
         "status": {
             "heartbeat": {
-                "defaultAgentId": default_id,
+                "defaultAgentId": settings.agents.default_id(),
                 "agents": [
                     {"agentId": agent_id, "enabled": False, "every": "disabled", "everyMs": None}
                     for agent_id in keys.known_agents(settings)
                 ],
             },
             "queuedSystemEvents": waiting,
-            "sessions": {
-                "paths": [path],
-                "count": len(listed),
-                "defaults": {"model": model, "contextTokens": window},
-                "recent": _recent(settings, listed, None, now)["recent"],
-                "byAgent": by_agent,
-            },
+            "sessions": _status(settings, overview, path, now),
         },
         "sessionDefaults": {
-            "defaultAgentId": default_id,
+            "defaultAgentId": settings.agents.default_id(),
             "mainKey": settings.session.main_key.lower(),
             "mainSessionKey": keys.main_session(settings),
             "scope": "per-sender",
@@ -50,21 +64,22 @@ def part(settings: Settings, sessions: Sessions, path: str, waiting: list[str], 
     }
 
 
-def _health(settings: Settings, listed: list[Session], path: str, now: int) -> dict[str, Any]:
+def _health(settings: Settings, overview: Overview, path: str, now: int) -> dict[str, Any]:
     default_id = settings.agents.default_id()
     agents = []
     for agent_id in keys.known_agents(settings):
         agent = models.agent_entry(settings, agent_id)
-        name = {"name": agent.name} if agent is not None and agent.name else {}
-        row = {"agentId": agent_id, **name, "isDefault": agent_id == default_id}
-        agents.append(
-            {**row, "heartbeat": _no_heartbeat(), "sessions": _ages(listed, agent_id, path, now)}
-        )
+        row: dict[str, Any] = {"agentId": agent_id, "isDefault": agent_id == default_id}
+        if agent is not None and agent.name:
+            row["name"] = agent.name
+        row["heartbeat"] = _no_heartbeat()
+        row["sessions"] = _ages(overview, agent_id, path, now)
+        agents.append(row)
     return {
         "heartbeatSeconds": 0,
         "defaultAgentId": default_id,
         "agents": agents,
-        "sessions": _ages(listed, default_id, path, now),
+        "sessions": _ages(overview, default_id, path, now),
     }
 
 
@@ -79,29 +94,32 @@ def _no_heartbeat() -> dict[str, Any]:
     }
 
 
-def _newest(listed: list[Session], agent_id: str | None, limit: int) -> list[Session]:
-    own = (one for one in listed if agent_id in (None, one.agent_id))
-    return heapq.nlargest(limit, own, key=lambda session: session.updated_at)
-
-
-def _count(listed: list[Session], agent_id: str) -> int:
-    return sum(one.agent_id == agent_id for one in listed)
-
-
-def _ages(listed: list[Session], agent_id: str, path: str, now: int) -> dict[str, Any]:
+def _ages(overview: Overview, agent_id: str, path: str, now: int) -> dict[str, Any]:
     recent = [
         {"key": one.key, "updatedAt": one.updated_at, "age": max(0, now - one.updated_at)}
-        for one in _newest(listed, agent_id, HEALTH_RECENT)
+        for one in overview.newest_of(agent_id)[:HEALTH_RECENT]
     ]
-    return {"path": path, "count": _count(listed, agent_id), "recent": recent}
+    return {"path": path, "count": overview.count_by_agent[agent_id], "recent": recent}
 
 
-def _recent(
-    settings: Settings, listed: list[Session], agent_id: str | None, now: int
-) -> dict[str, Any]:
-    newest = _newest(listed, agent_id, STATUS_RECENT)
-    rows = [_status_row(settings, session, now) for session in newest]
-    return {"count": len(listed) if agent_id is None else _count(listed, agent_id), "recent": rows}
+def _status(settings: Settings, overview: Overview, path: str, now: int) -> dict[str, Any]:
+    _, model, window = models.names(settings, settings.agents.default_id())
+    by_agent = [
+        {
+            "agentId": agent_id,
+            "path": path,
+            "count": overview.count_by_agent[agent_id],
+            "recent": [_status_row(settings, one, now) for one in overview.newest_of(agent_id)],
+        }
+        for agent_id in keys.known_agents(settings)
+    ]
+    return {
+        "paths": [path],
+        "count": overview.count,
+        "defaults": {"model": model, "contextTokens": window},
+        "recent": [_status_row(settings, one, now) for one in overview.newest],
+        "byAgent": by_agent,
+    }
 
 
 def _status_row(settings: Settings, session: Session, now: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Entries of a transcript: what is written at a run's turns, and the history made of it. Pure."""
+"""Entries of a transcript: what is written at a run's turns, and the history made of it."""
 
 import secrets
 from collections.abc import Iterable, Iterator

@@ -31,7 +31,7 @@ def build() -> "Channels":
 
 def wall_ms() -> int:
     """Now, in ms since the epoch."""
-    return int(time.time() * 1000)  # noqa: TID251 - the one clock of this worker
+    return int(time.time() * 1000)
 
 
 class Channels:

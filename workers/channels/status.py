@@ -111,6 +111,7 @@ def summary(view: AccountView, now_ms: int) -> str:
     if not view.enabled:
         return f"{view.label}: disabled"
     if is_connected(view, now_ms):
-        return f"{view.label}: connected{who}"
+        trouble = f" (last poll failed: {view.error})" if view.error else ""
+        return f"{view.label}: connected{who}{trouble}"
     reason = view.error or ("connecting" if view.is_running else "not running")
     return f"{view.label}: not connected{who} ({reason})"

@@ -24,6 +24,9 @@ MEDIA = {
 """Member of a message and the word for it; an animation comes with a document too."""
 
 
+ABSENT = msgspec.Raw()
+
+
 class User(Struct, frozen=True):
     """Who wrote."""
 
@@ -61,14 +64,14 @@ class _Message(Struct, frozen=True):
     reply_to_message: _Answered | None = None
     message_thread_id: int | None = None
     is_topic_message: bool = False
-    photo: msgspec.Raw | None = None
-    video: msgspec.Raw | None = None
-    video_note: msgspec.Raw | None = None
-    animation: msgspec.Raw | None = None
-    voice: msgspec.Raw | None = None
-    audio: msgspec.Raw | None = None
-    sticker: msgspec.Raw | None = None
-    document: msgspec.Raw | None = None
+    photo: msgspec.Raw = ABSENT
+    video: msgspec.Raw = ABSENT
+    video_note: msgspec.Raw = ABSENT
+    animation: msgspec.Raw = ABSENT
+    voice: msgspec.Raw = ABSENT
+    audio: msgspec.Raw = ABSENT
+    sticker: msgspec.Raw = ABSENT
+    document: msgspec.Raw = ABSENT
 
 
 class _Id(Struct, frozen=True):
@@ -141,7 +144,7 @@ def _text(message: _Message) -> str:
     """The words of a message; what we cannot pass on yet is named in their place."""
     if message.text:
         return message.text
-    kinds = (kind for member, kind in MEDIA.items() if getattr(message, member) is not None)
+    kinds = (kind for member, kind in MEDIA.items() if len(getattr(message, member)))
     kind = next(kinds, None)
     return f"<media:{kind}>\n{message.caption}".rstrip() if kind else ""
 

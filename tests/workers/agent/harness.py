@@ -1,9 +1,11 @@
 """The agent worker as a real process on a real bus; the test is the front."""
 
 import asyncio
+import ctypes
 import itertools
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -30,6 +32,7 @@ from bus.messages import (
     Welcome,
 )
 from conf.paths import Paths, resolve
+from workers.agent import tree
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
@@ -72,6 +75,8 @@ class Front:
         self.ready: Ready | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self._identity = b""
+        self._children_before = set(tree.children(os.getpid()))
+        adopt_orphans(True)
         self._asks: dict[int, Ask] = {}
         self._ids = itertools.count(1)
         self._changed = asyncio.Event()
@@ -83,14 +88,15 @@ class Front:
             self.process.kill()
             self.process.wait()
         self._broker.close()
+        bury_adopted(self._children_before)
 
     async def start(self) -> None:
         """Starts a worker and waits until it has announced itself."""
         self.ready = None
-        await self.start_beside()
+        self.start_beside()
         await self.until(lambda: self.ready is not None)
 
-    async def start_beside(self) -> None:
+    def start_beside(self) -> None:
         """Starts a worker while another may still be there."""
         environment = {**os.environ, "GATEWAYD_STATE_DIR": str(self.paths.state_dir)}
         environment.pop("GATEWAYD_CONFIG_PATH", None)
@@ -186,6 +192,23 @@ class Front:
 
     def _garbage(self, identity: bytes, reason: str) -> None:
         raise AssertionError(f"{identity!r} sent {reason}")
+
+
+def adopt_orphans(is_wanted: bool) -> None:
+    """What a dead worker leaves comes to us, as it comes to the supervisor in a real tree."""
+    ctypes.CDLL(None).prctl(tree.PR_SET_CHILD_SUBREAPER, int(is_wanted), 0, 0, 0)
+
+
+def bury_adopted(children_before: set[int]) -> None:
+    """Waits for the end of what dead workers left. Fails if it lives on."""
+    while left := set(tree.children(os.getpid())) - children_before:
+        for pid in left:
+            handle = os.pidfd_open(pid)
+            ended, _, _ = select.select([handle], [], [], DEADLINE_S)
+            os.close(handle)
+            assert ended, f"process {pid} survived its agent worker"
+            os.waitpid(pid, 0)
+    adopt_orphans(False)
 
 
 def scripted(*steps: dict[str, Any], **defaults: Any) -> dict[str, Any]:

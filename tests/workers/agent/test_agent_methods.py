@@ -36,6 +36,36 @@ def test_a_run_is_accepted_streamed_and_answered_in_this_order(place: Place) -> 
     play(scenario())
 
 
+def test_text_that_was_held_back_leaves_soon_although_nothing_follows(place: Place) -> None:
+    async def scenario() -> None:
+        steps = ({"text": "a"}, {"text": "b"}, {"text": "c"}, {"sleep_ms": 60_000})
+        async with front(place(*steps)) as bus:
+            bus.ask("agent", message="hi", idempotencyKey="k")
+
+            def said() -> list[str]:
+                return [e["data"].get("text", "") for e in bus.events("agent", "k")]
+
+            await bus.until(lambda: "abc" in said())
+            assert len(said()) <= 4
+
+    play(scenario())
+
+
+def test_the_events_of_a_long_answer_cost_a_bounded_multiple_of_it(place: Place) -> None:
+    async def scenario() -> None:
+        async with front(place({"text": "0123456789" * 10, "repeat": 5_000})) as bus:
+            final = await bus.agent("hi", "k")
+            answer = final["result"]["payloads"][0]["text"]
+            assert len(answer) == 500_000
+            texts = [e["data"].get("text", "") for e in bus.events("agent", "k")]
+            assert sum(map(len, texts)) < 20 * len(answer)
+            assert texts[-2] == answer
+            deltas = "".join(e["data"].get("delta", "") for e in bus.events("agent", "k"))
+            assert deltas == answer
+
+    play(scenario())
+
+
 def test_a_run_outside_the_main_session_has_no_chat_events(place: Place) -> None:
     async def scenario() -> None:
         async with front(place()) as bus:

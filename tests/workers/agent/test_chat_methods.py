@@ -1,5 +1,6 @@
 """`chat.*` and `sessions.list`, asked of a real worker on a real bus."""
 
+import sqlite3
 import time
 from typing import Any
 
@@ -173,8 +174,10 @@ def test_system_events_go_into_the_next_prompt_once(place: Place) -> None:
                 bus.publish("system-event", {"text": text})
             waiting = ["door open", "lamp on"]
             await bus.until(
-                lambda: "agent" in bus.snapshots
-                and bus.snapshots["agent"]["status"]["queuedSystemEvents"] == waiting
+                lambda: (
+                    "agent" in bus.snapshots
+                    and bus.snapshots["agent"]["status"]["queuedSystemEvents"] == waiting
+                )
             )
             first = await bus.agent("hi", "k1")
             text = first["result"]["payloads"][0]["text"]
@@ -192,8 +195,6 @@ def test_ten_thousand_sessions_are_listed_at_once(place: Place) -> None:
         paths = place()
         async with front(paths) as bus:
             await bus.kill()
-            import sqlite3
-
             with sqlite3.connect(paths.database("agent")) as db:
                 for number in range(10_000):
                     entry = sessions.spoken(sessions.SessionEntry(), f"message {number}")

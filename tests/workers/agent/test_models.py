@@ -49,7 +49,9 @@ def test_an_agent_may_have_its_own_model() -> None:
         ("cloud/small", ("no such model", "cloud/big")),
     ],
 )
-def test_a_model_that_is_not_there_is_named_with_its_key_and_the_choices(primary, parts) -> None:
+def test_a_model_that_is_not_there_is_named_with_its_key_and_the_choices(
+    primary: str, parts: tuple[str, ...]
+) -> None:
     own = settings(
         models={"providers": CLOUD}, agents={"defaults": {"model": {"primary": primary}}}
     )

@@ -22,7 +22,7 @@ def test_a_usual_reply_is_never_held_back_for_its_length() -> None:
 
 
 @given(st.integers(200_000, 1_000_000), st.integers(1, 400))
-def test_all_events_of_a_long_reply_cost_a_bounded_multiple_of_it(length, piece) -> None:
+def test_all_events_of_a_long_reply_cost_a_bounded_multiple_of_it(length: int, piece: int) -> None:
     pace = Pace(40)
     spent = sent_count = 0
     for step, size in enumerate(range(piece, length, max(piece, length // 3_000))):

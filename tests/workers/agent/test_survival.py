@@ -3,6 +3,7 @@
 import random
 import signal
 import sqlite3
+import subprocess
 from typing import Any
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 from conf.paths import Paths
 from tests.workers.agent.conftest import Place
 from tests.workers.agent.harness import Front, front, play
+from workers.agent import tree
 
 pytestmark = pytest.mark.processes
 
@@ -152,7 +154,7 @@ def test_a_successor_waits_until_its_predecessor_lets_go(place: Place) -> None:
             old = bus.process
             assert old is not None
             old.send_signal(signal.SIGUSR1)
-            await bus.start_beside()
+            bus.start_beside()
             await bus.until(lambda: bus.ready is not None and bus.ready.pid != old.pid)
             assert rows(paths)["running"]["state"] == "ok"
             assert old.wait(5) == 0
@@ -174,6 +176,64 @@ def test_a_run_whose_process_is_killed_ends_with_a_reason_and_frees_its_lane(pla
     play(scenario())
 
 
+def test_a_transcript_that_cannot_be_read_fails_the_run_and_not_the_worker(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place()
+        async with front(paths) as bus:
+            await bus.agent("hi", "k1")
+            with sqlite3.connect(paths.database("agent")) as db:
+                db.execute("UPDATE entries SET body = '{'")
+            db.close()
+            broken = await bus.ask("agent", message="x", idempotencyKey="k2").error()
+            assert broken["code"] == "UNAVAILABLE"
+            assert (await bus.agent("x", "k3", sessionKey="other"))["status"] == "ok"
+            assert bus.process is not None
+            assert bus.process.poll() is None
+
+    play(scenario())
+
+
+def test_a_process_left_by_a_killed_worker_is_killed_before_its_run_ends(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"sleep_ms": 60_000})
+        async with front(paths) as bus:
+            await begin(bus, "k")
+            await bus.kill()
+            left = subprocess.Popen(["sleep", "61.5"], start_new_session=True)
+            stranger = subprocess.Popen(["sleep", "61.5"], start_new_session=True)
+            started = tree.start_time(left.pid)
+            with sqlite3.connect(paths.database("agent")) as db:
+                db.execute("UPDATE runs SET pid = ?, pid_started = ?", (left.pid, started))
+            db.close()
+            await bus.start()
+            assert (await bus.wait("k"))["status"] == "error"
+            assert left.wait(5) == -signal.SIGKILL
+            assert stranger.poll() is None
+            stranger.kill()
+            stranger.wait(5)
+
+    play(scenario())
+
+
+def test_without_its_spawner_the_worker_restarts_and_every_run_still_ends(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"sleep_ms": 800}, {"text": "done"})
+        async with front(paths) as bus:
+            await begin(bus, "running")
+            await accepted(bus, "queued")
+            assert bus.process is not None
+            (spawner,) = psutil.Process(bus.process.pid).children()
+            spawner.kill()
+            assert await bus.ended() != 0
+            pid = rows(paths)["running"]["pid"]
+            await bus.start()
+            assert (await bus.wait("running"))["status"] == "error"
+            assert (await bus.wait("queued"))["status"] == "ok"
+            assert not psutil.pid_exists(pid)
+
+    play(scenario())
+
+
 def test_what_a_run_started_is_gone_after_an_abort(place: Place) -> None:
     async def scenario() -> None:
         command = ["sleep", "61.25"]
@@ -185,6 +245,49 @@ def test_what_a_run_started_is_gone_after_an_abort(place: Place) -> None:
             await bus.wait("k")
             commands = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
             assert command not in commands
+
+    play(scenario())
+
+
+def test_aborts_at_random_points_end_each_run_once_and_leave_no_process(place: Place) -> None:
+    async def scenario() -> None:
+        paths = place({"text": "a"}, {"sleep_ms": 10}, {"text": "b"}, {"sleep_ms": 30})
+        dice = random.Random(11)
+        async with front(paths) as bus:
+            for number in range(25):
+                key = f"k{number}"
+                ask = bus.ask("agent", message="x", idempotencyKey=key)
+                goal = len(bus.log) + dice.randrange(1, 6)
+                await bus.until(lambda goal=goal, ask=ask: len(bus.log) >= goal or ask.final.done())
+                aborted = await bus.ask("chat.abort", sessionKey="main", runId=key).result()
+                ended = await bus.wait(key)
+                if aborted["aborted"]:
+                    assert ended["error"] == "the run was aborted"
+                    assert bus.events("chat", key)[-1]["state"] == "aborted"
+                assert len(bus.ends(key)) == 1
+            ledger = rows(paths)
+            assert {row["state"] for row in ledger.values()} == {"ok", "aborted"}
+            started = [row["pid"] for row in ledger.values() if row["pid"] is not None]
+            assert not [pid for pid in started if psutil.pid_exists(pid)]
+
+    play(scenario())
+
+
+def test_background_runs_do_not_keep_a_person_waiting(place: Place) -> None:
+    async def scenario() -> None:
+        async with front(place({"sleep_ms": 60_000}, maxConcurrent=2)) as bus:
+            for number in range(20):
+                bus.ask(
+                    "agent",
+                    message="job",
+                    idempotencyKey=f"job{number}",
+                    sessionKey=f"s{number}",
+                    lane="cron",
+                )
+            await bus.until(lambda: bool(bus.events("agent", "job1")))
+            await begin(bus, "person")
+            assert bus.ends("job0") == bus.ends("job1") == []
+            assert bus.events("agent", "job2") == []
 
     play(scenario())
 

@@ -1,28 +1,33 @@
 """The whole channels worker, as a process, between a strict Bot API and a real bus."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from bus.errors import RpcError, unavailable
 from tests.kit.eventually import eventually, run
-from tests.workers.channels.bot_api import TOKEN, Failure, bot_api
+from tests.workers.channels.bot_api import TOKEN, BotApi, Failure, bot_api
 from tests.workers.channels.stand_in_front import channels_worker
 
 pytestmark = pytest.mark.processes
 
 
-def settings(api, **more):
+def settings(api: BotApi, **more: Any):
     return {"botToken": TOKEN, "apiRoot": api.root, "pollSeconds": 5, "allowFrom": [42, 43], **more}
 
 
-def test_a_message_is_answered_and_nothing_of_it_is_left_open(tmp_path):
+def test_a_message_is_answered_and_nothing_of_it_is_left_open(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
             front.is_holding = True
             update_id = api.say("hello")
             await api.until(lambda: api.actions == [{"chat_id": 42, "action": "typing"}])
             await eventually(
-                lambda: worker.rows("SELECT state, run_id FROM inbox")
-                == [("running", f"telegram:default:{update_id}")],
+                lambda: (
+                    worker.rows("SELECT state, run_id FROM inbox")
+                    == [("running", f"telegram:default:{update_id}")]
+                ),
                 "the run is noted",
             )
             front.release()
@@ -43,7 +48,7 @@ def test_a_message_is_answered_and_nothing_of_it_is_left_open(tmp_path):
     run(test())
 
 
-def test_a_stranger_gets_one_code_and_is_answered_after_approval(tmp_path):
+def test_a_stranger_gets_one_code_and_is_answered_after_approval(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, _):
             api.say("let me in", chat=77)
@@ -70,7 +75,7 @@ def test_a_stranger_gets_one_code_and_is_answered_after_approval(tmp_path):
     run(test())
 
 
-def test_send_delivers_once_per_key_and_refuses_what_it_cannot_do(tmp_path):
+def test_send_delivers_once_per_key_and_refuses_what_it_cannot_do(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
             await api.until(lambda: api.offsets)
@@ -101,7 +106,7 @@ def test_send_delivers_once_per_key_and_refuses_what_it_cannot_do(tmp_path):
     run(test())
 
 
-def test_send_tells_why_the_service_refused_and_tells_it_again(tmp_path):
+def test_send_tells_why_the_service_refused_and_tells_it_again(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, _):
             await api.until(lambda: api.offsets)
@@ -116,11 +121,11 @@ def test_send_tells_why_the_service_refused_and_tells_it_again(tmp_path):
     run(test())
 
 
-def test_an_absent_agent_is_asked_again_with_the_same_key(tmp_path):
+def test_an_absent_agent_is_asked_again_with_the_same_key(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, _):
             away = [unavailable("agent is down"), unavailable("agent is down")]
-            front.answer = lambda params: away.pop() if away else "back"
+            front.answer = lambda _params: away.pop() if away else "back"
             api.say("hello")
             await api.until(lambda: api.texts() == ["back"])
             assert len({params["idempotencyKey"] for params in front.asked}) == 1
@@ -129,7 +134,7 @@ def test_an_absent_agent_is_asked_again_with_the_same_key(tmp_path):
     run(test())
 
 
-def test_a_run_that_fails_becomes_one_sentence(tmp_path):
+def test_a_run_that_fails_becomes_one_sentence(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
             error = RpcError("UNAVAILABLE", "the model is not configured.\ndetails", payload={})
@@ -145,7 +150,7 @@ def test_a_run_that_fails_becomes_one_sentence(tmp_path):
     run(test())
 
 
-def test_a_long_answer_comes_in_order_and_whole(tmp_path):
+def test_a_long_answer_comes_in_order_and_whole(tmp_path: Path):
     async def test():
         words = " ".join(f"word{number}" for number in range(2000))
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, _):
@@ -154,12 +159,12 @@ def test_a_long_answer_comes_in_order_and_whole(tmp_path):
             api.failures["sendMessage"].append(Failure(429, "Too Many Requests", retry_after=1))
             api.say("much")
             await api.until(lambda: " ".join(api.texts()) == words)
-            assert len(api.texts()) == 4
+            assert len(api.texts()) == 5
 
     run(test())
 
 
-def test_chats_go_side_by_side_and_each_in_order(tmp_path):
+def test_chats_go_side_by_side_and_each_in_order(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, _):
             front.is_holding = True
@@ -175,7 +180,7 @@ def test_chats_go_side_by_side_and_each_in_order(tmp_path):
     run(test())
 
 
-def test_health_says_connected_only_on_evidence_and_names_a_bad_token(tmp_path):
+def test_health_says_connected_only_on_evidence_and_names_a_bad_token(tmp_path: Path):
     async def test():
         async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
             api.token = "other"
@@ -187,6 +192,8 @@ def test_health_says_connected_only_on_evidence_and_names_a_bad_token(tmp_path):
                 lambda: "token" in shown().get("telegram", {}).get("lastError", ""), "token named"
             )
             assert shown()["telegram"]["connected"] is False
+            (problem,) = front.snapshots["channels"]["problems"]
+            assert "botToken" in problem["text"]
             assert TOKEN not in worker.log()
             assert TOKEN.partition(":")[2] not in worker.log()
             count = len(api.calls)
@@ -197,9 +204,9 @@ def test_health_says_connected_only_on_evidence_and_names_a_bad_token(tmp_path):
     run(test())
 
 
-def test_status_has_what_clients_need(tmp_path):
+def test_status_has_what_clients_need(tmp_path: Path):
     async def test():
-        async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, _):
+        async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
             await api.until(lambda: api.offsets)
             api.say("hello")
             await api.until(api.texts)
@@ -210,22 +217,24 @@ def test_status_has_what_clients_need(tmp_path):
             assert status["channelAccounts"]["telegram"][0]["accountId"] == "default"
             assert status["channelDefaultAccountId"] == {"telegram": "default"}
             assert status["channelOrder"] == ["telegram"]
+            assert "aiohttp" in Path(f"/proc/{worker.pid}/maps").read_text()
             await eventually(
-                lambda: front.snapshots["channels"]["status"]["channelSummary"]
-                == ["Telegram: connected as @gate_bot"],
+                lambda: (
+                    front.snapshots["channels"]["status"]["channelSummary"]
+                    == ["Telegram: connected as @gate_bot"]
+                ),
                 "the front knows",
             )
 
     run(test())
 
 
-def test_without_a_channel_the_worker_is_light_and_says_so(tmp_path):
+def test_without_a_channel_the_worker_is_light_and_says_so(tmp_path: Path):
     async def test():
         async with channels_worker(tmp_path, None) as (front, worker):
             status = await front.call("channels.status")
             assert status["channels"]["telegram"]["configured"] is False
-            with open(f"/proc/{worker.pid}/maps") as maps:
-                assert "aiohttp" not in maps.read()
+            assert "aiohttp" not in Path(f"/proc/{worker.pid}/maps").read_text()
             with pytest.raises(RpcError, match="channel is required"):
                 await front.call("send", {"to": "1", "message": "x", "idempotencyKey": "k"})
             assert front.refused == []

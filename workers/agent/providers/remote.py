@@ -12,7 +12,7 @@ from workers.agent.providers.errors import ProviderError
 CONNECT_S = 10.0
 READ_IDLE_S = 120.0
 """Between two pieces of an answer; reasoning models think for a while."""
-RETRIES_COUNT = 4
+RETRIES_COUNT = 3
 """For 429, 5xx and connection errors before the first token; the SDKs back off and honour
 Retry-After."""
 NO_KEY = "none"

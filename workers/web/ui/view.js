@@ -119,6 +119,6 @@ function turnRows({ runId, text, answer, state, note, isOwn, isInHistory, isAnsw
 function dots() {
   const node = document.createElement("span");
   node.className = "dots";
-  node.append(...[0, 1, 2].map(() => document.createElement("i")));
+  node.append(...[0, 1, 2].map(() => document.createElement("span")));
   return node;
 }
