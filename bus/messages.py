@@ -122,14 +122,5 @@ class Goodbye(Struct, frozen=True, array_like=True, tag=10):
 
 
 Message = (
-    Ready
-    | Welcome
-    | Refused
-    | Request
-    | Partial
-    | Reply
-    | Cancel
-    | Event
-    | Snapshot
-    | Goodbye
+    Ready | Welcome | Refused | Request | Partial | Reply | Cancel | Event | Snapshot | Goodbye
 )

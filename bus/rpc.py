@@ -37,9 +37,7 @@ class Scope(StrEnum):
     NODE = "node"
 
 
-class Params(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"
-):
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Params of a method: camelCase on the wire, unknown keys refused."""
 
 

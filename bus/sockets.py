@@ -84,7 +84,7 @@ class Drain:
             return False
         try:
             self._receive(*item)
-        except Exception:  # one bad message must not leave the others unread
+        except Exception:  # noqa: BLE001 - one bad message must not leave the others unread
             _log.exception("message of the bus could not be handled")
         return True
 

@@ -33,15 +33,19 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, **fields: object) -> None:
+        """For whoever looks for a fault."""
         self._emit(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: object) -> None:
+        """What a person running it may want to know."""
         self._emit(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
+        """Something is not as it should be, and was coped with."""
         self._emit(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
+        """Something failed."""
         self._emit(logging.ERROR, event, fields)
 
     def exception(self, event: str, **fields: object) -> None:
@@ -65,6 +69,7 @@ class PipeHandler(logging.Handler):
         self._is_cut = False  # the reader has the start of a line that has no end
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record, or counts it as dropped."""
         line = encode(record, self._process, self.dropped_count)
         if self._is_cut:
             line = b"\n" + line

@@ -35,6 +35,7 @@ class Paths:
 
     @property
     def log_dir(self) -> Path:
+        """Where log files stand."""
         return self.state_dir / "logs"
 
     @property
@@ -44,6 +45,7 @@ class Paths:
 
     @property
     def bus_endpoint(self) -> str:
+        """Where the front's end of the bus is bound."""
         return f"ipc://{self.run_dir / 'bus'}"
 
     @property
@@ -53,14 +55,17 @@ class Paths:
 
     @property
     def web_socket(self) -> Path:
+        """Where the web worker takes HTTP."""
         return self.run_dir / "web.sock"
 
     @property
     def model_socket(self) -> Path:
+        """Where the shared local model process answers."""
         return self.run_dir / "model.sock"
 
     @property
     def supervisor_socket(self) -> Path:
+        """Where `supervisorctl` reaches the supervisor."""
         return self.run_dir / "supervisor.sock"
 
     @property
@@ -70,6 +75,7 @@ class Paths:
 
     @property
     def workspace(self) -> Path:
+        """Where agents keep their files."""
         return self.state_dir / "workspace"
 
     def database(self, owner: str) -> Path:

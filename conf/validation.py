@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+LONGEST_SHOWN_CHARS = 24
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -100,12 +101,12 @@ def _item_kind(kind: Any) -> Any | None:
 
 def _reword(message: str, value: object) -> str:
     """msgspec's text in the words of the file, with the value that was found if it is short."""
-    text = message.split(" - at ")[0]
+    text = message.split(" - at ", maxsplit=1)[0]
     for theirs, ours in (("`str`", "text"), ("`int`", "a whole number"), ("`bool`", "true/false")):
         text = text.replace(theirs, ours)
     shown = repr(value)
-    secretive = isinstance(value, str) and len(value) > 24
-    return text if secretive or len(shown) > 40 or shown in text else f"{text} (found {shown})"
+    is_long = len(shown) > LONGEST_SHOWN_CHARS  # and longer text may be a secret
+    return text if is_long or shown in text else f"{text} (found {shown})"
 
 
 def _join(key: str, name: str) -> str:

@@ -28,6 +28,7 @@ PRIVATE_UMASK = 0o077
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the gateway of one profile until it is stopped; returns the exit code."""
+    _open_standard_descriptors()
     options = _parse(arguments)
     if options.version:
         return _show_version()
@@ -36,6 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RefusalError as refusal:
         print(f"gatewayd: {refusal}", file=sys.stderr)  # noqa: T201
         return refusal.code
+
+
+def _open_standard_descriptors() -> None:
+    """Started with stdin, stdout or stderr closed, our sockets must not take their places."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # Python's sign that the descriptor was closed
+            os.open(os.devnull, os.O_RDWR)
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
 def _show_version() -> int:
@@ -102,7 +112,6 @@ def _start(options: argparse.Namespace) -> int:
         listening=listening,
         token=options.token,
         password=options.password,
-        bind=options.bind,
         is_verbose=options.verbose,
         is_token_hidden=is_under_service_manager() and not sys.stdout.isatty(),
     )
@@ -142,6 +151,7 @@ def _first_use(options: argparse.Namespace, paths: Paths, listening: Listening) 
             "create its directory, or correct GATEWAYD_CONFIG_PATH"
         ) from error
     if is_new:
-        print(f"First use of profile {paths.profile}: wrote {paths.config} with a new token.")  # noqa: T201
+        text = f"First use of profile {paths.profile}: wrote {paths.config} with a new token."
+        print(text, flush=True)  # noqa: T201
     for warning in listening.warnings:
         print(f"gatewayd: {warning}", file=sys.stderr)  # noqa: T201

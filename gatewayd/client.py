@@ -291,7 +291,7 @@ def connect(
 def _open(url: str, deadline: float, timeout_s: float) -> Client:
     try:
         uri = parse_uri(url)
-    except InvalidURI as error:
+    except (InvalidURI, ValueError) as error:
         raise UnreachableError(f"{url}: not a gateway address, use ws://HOST:PORT") from error
     protocol = ClientProtocol(uri, max_size=LARGEST_FRAME_BYTES)
     try:

@@ -52,9 +52,12 @@ def test_an_error_answer_carries_everything_the_gateway_said() -> None:
             code="UNAVAILABLE", message="away", details={"a": 1}, retryable=True, retryAfterMs=7
         )
 
-    with double(fail) as gateway, connect(gateway.url, token=TOKEN) as client:
-        with pytest.raises(GatewayError) as caught:
-            client.call("agent")
+    with (
+        double(fail) as gateway,
+        connect(gateway.url, token=TOKEN) as client,
+        pytest.raises(GatewayError) as caught,
+    ):
+        client.call("agent")
     error = caught.value
     assert (error.code, error.message, error.details) == ("UNAVAILABLE", "away", {"a": 1})
     assert (error.retryable, error.retry_after_ms, error.payload) == (True, 7, None)
@@ -98,9 +101,12 @@ def test_answers_in_another_order_find_their_calls() -> None:
 
 
 def test_no_answer_in_time_is_an_error_that_names_the_method() -> None:
-    with double(lambda _: None) as gateway, connect(gateway.url, token=TOKEN) as client:
-        with pytest.raises(CallTimeoutError, match=r"slow\.method: no answer within 0\.05 s"):
-            client.call("slow.method", timeout_s=0.05)
+    with (
+        double(lambda _: None) as gateway,
+        connect(gateway.url, token=TOKEN) as client,
+        pytest.raises(CallTimeoutError, match=r"slow\.method: no answer within 0\.05 s"),
+    ):
+        client.call("slow.method", timeout_s=0.05)
 
 
 def test_a_close_is_told_with_code_and_reason() -> None:
@@ -119,9 +125,12 @@ def test_a_connection_that_is_cut_is_told_as_lost() -> None:
     def cut(asked: Asked) -> None:
         asked.socket.socket.shutdown(socket.SHUT_RDWR)
 
-    with double(cut) as gateway, connect(gateway.url, token=TOKEN) as client:
-        with pytest.raises(ClosedError, match="connection lost") as caught:
-            client.call("health")
+    with (
+        double(cut) as gateway,
+        connect(gateway.url, token=TOKEN) as client,
+        pytest.raises(ClosedError, match="connection lost") as caught,
+    ):
+        client.call("health")
     assert caught.value.code == 1006
 
 

@@ -93,9 +93,11 @@ class WorkerCall:
         self._worker.peer.send(Partial(self.call_id), frame)
 
     def succeed(self, payload: Any) -> None:
+        """Sends the last answer."""
         self._worker.peer.send(Reply(self.call_id, ok=True), result_frame(self._frame_id, payload))
 
     def fail(self, error: RpcError) -> None:
+        """Sends the last answer: an error."""
         self._worker.peer.send(Reply(self.call_id, ok=False), error_frame(self._frame_id, error))
 
 
@@ -130,6 +132,7 @@ class Worker:
         self._front_epoch: int | None = None
         self._calls: Calls[str, _Waiting] = Calls(int.from_bytes(os.urandom(4)) >> 1)
         self._handling: dict[int, asyncio.Task[None]] = {}
+        self._spawned: set[asyncio.Task[None]] = set()
         self._callers: dict[bytes, Caller] = {}
         self._handled = itertools.count(1)
         self._snapshots: dict[str, bytes] = {}
@@ -138,8 +141,14 @@ class Worker:
     # What services use
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Runs `work` as a task of this worker; if it fails, the worker ends and is restarted."""
-        return self.tasks.create_task(work, name=name)
+        """Runs `work` as a task of this worker; if it fails, the worker ends and is restarted.
+
+        A task that still runs after the service has stopped is cancelled.
+        """
+        task = self.tasks.create_task(work, name=name)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
 
     def publish(
         self,
@@ -192,6 +201,7 @@ class Worker:
     # What the bus brings
 
     def receive(self, message: Message, body: bytes) -> None:
+        """Takes one message of the front."""
         match message:
             case Request():
                 self._handle(message, body)
@@ -255,7 +265,7 @@ class Worker:
             result = bound(call, body)
         except RpcError as error:
             call.fail(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the caller and logged
             self._report(call, error)
         else:
             if isinstance(result, Awaitable):
@@ -269,7 +279,7 @@ class Worker:
             self._succeed(call, await result)
         except RpcError as error:
             call.fail(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the caller and logged
             self._report(call, error)
         finally:
             self._handling.pop(call.call_id, None)
@@ -309,7 +319,7 @@ class Worker:
             await self._stopping.wait()
             await self._stop()
             beat.cancel()
-            for task in list(self._handling.values()):
+            for task in (*self._handling.values(), *self._spawned):
                 task.cancel()
         self.peer.close()
 
@@ -373,7 +383,7 @@ def run(name: str, service: Service) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Worker(name, paths, loaded, service).serve())
-    except Exception:
+    except Exception:  # noqa: BLE001 - the supervisor starts the process again
         logs.Log(name).exception("worker failed")
         return FAILED
     return 0

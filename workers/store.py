@@ -24,7 +24,9 @@ class StoreTooNewError(Exception):
 class _Write:
     __slots__ = ("error", "future", "job", "result")
 
-    def __init__(self, job: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any]"):
+    def __init__(
+        self, job: Callable[[sqlite3.Connection], Any], future: "asyncio.Future[Any]"
+    ) -> None:
         self.job = job
         self.future = future
         self.result: Any = None
@@ -99,7 +101,7 @@ class Store:
                 connection.execute("SAVEPOINT job")
                 try:
                     write.result = write.job(connection)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - told to whoever asked
                     connection.execute("ROLLBACK TO job")
                     write.error = error
                 connection.execute("RELEASE job")

@@ -1,22 +1,17 @@
 """gatewayctl: asks a running gateway. One file per noun, loaded when its noun is used."""
 
 import importlib
-import os
-import sys
 
 import click
 
 from conf.paths import BadProfileError
 from conf.settings import ConfigError
 from gatewayd.client import ClientError
+from gatewayd.ctl.exit_codes import ExitCode
 from gatewayd.ctl.target import target_options
 from gatewayd.version import version
 
 NOUNS = ("agent", "call", "dashboard", "health", "logs", "pairing", "sessions", "status")
-FAILED = 1
-USAGE = 2
-INTERRUPTED = 130
-"""128 + SIGINT, as shells count."""
 
 
 class Nouns(click.Group):
@@ -68,15 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = cli.main(arguments, prog_name="gatewayctl", standalone_mode=False)
     except click.Abort:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (ClientError, ConfigError, BadProfileError) as error:
         click.echo(f"gatewayctl: {error}", err=True)
-        return FAILED
-    except BrokenPipeError:
-        # Whoever read us has seen enough; the interpreter must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return ExitCode.FAILED
     return code if isinstance(code, int) else 0

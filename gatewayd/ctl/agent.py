@@ -16,6 +16,7 @@ from gatewayd.client import (
     GatewayError,
     UnreachableError,
 )
+from gatewayd.ctl.exit_codes import ExitCode
 from gatewayd.ctl.output import print_json, printable
 from gatewayd.ctl.target import Target, pass_target, target_options_but_timeout
 
@@ -28,8 +29,6 @@ GRACE_S = 30.0
 """What the gateway may take beyond the run's own time."""
 FOREIGN_RUN_S = 600.0
 ABORT_S = 5.0
-INTERRUPTED = 130
-FAILED = 1
 
 
 @click.command(
@@ -225,7 +224,7 @@ class Turn:
         if not is_ok:
             summary = result.get("summary") or result.get("status") or "unknown outcome"
             click.echo(f"gatewayctl: the run ended: {printable(summary)}", err=True)
-        return 0 if is_ok else FAILED
+        return ExitCode.OK if is_ok else ExitCode.FAILED
 
     def _fail(self, error: Exception) -> int:
         self.answer.end_line()
@@ -233,7 +232,7 @@ class Turn:
         if self.target.json and payload is not None:
             print_json(payload)
         click.echo(f"gatewayctl: {error}", err=True)
-        return FAILED
+        return ExitCode.FAILED
 
     def _abort(self) -> int:
         """Aborts the run over a connection of its own: the other one may be in mid-frame."""
@@ -245,7 +244,7 @@ class Turn:
             self._note("aborted" if result.get("aborted") else "the run had ended already")
         except (UnreachableError, ClosedError, GatewayError, CallTimeoutError) as error:
             self._note(f"the run could not be aborted: {error}")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
 
     def _note(self, text: str) -> None:
         click.echo(f"gatewayctl: {text}", err=True)

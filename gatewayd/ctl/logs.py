@@ -10,6 +10,7 @@ import msgspec
 
 from conf.logs import readable
 from gatewayd.client import Client, ClosedError, GatewayError, UnreachableError
+from gatewayd.ctl.exit_codes import ExitCode
 from gatewayd.ctl.target import Target, pass_target, target_options
 
 POLL_S = 1.0
@@ -39,8 +40,8 @@ def command(target: Target, limit: int, *, follow: bool) -> int:
             for line in lines:
                 click.echo(line if target.json else _shown(line))
     except KeyboardInterrupt:
-        return 130
-    return 0
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
 
 
 def _tails(target: Target, limit: int, *, follow: bool) -> Iterator[list[str]]:

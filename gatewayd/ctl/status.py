@@ -6,13 +6,9 @@ from typing import Any
 import click
 
 from gatewayd.client import ClientError, GatewayError, UnreachableError
+from gatewayd.ctl.exit_codes import ExitCode
 from gatewayd.ctl.output import duration, print_json, print_table, printable
 from gatewayd.ctl.target import Target, pass_target, target_options
-
-HEALTHY = 0
-NOT_RUNNING = 3
-"""As the LSB has it for `status`."""
-DEGRADED = 4
 
 
 @click.command(
@@ -74,8 +70,9 @@ def _add_offline(report: dict[str, Any], target: Target, error: ClientError) -> 
 def exit_code(report: dict[str, Any]) -> int:
     """The exit code that tells a script what the report says."""
     if report["state"] != "running":
-        return NOT_RUNNING
-    return HEALTHY if report["rpc"]["ok"] and not report["problems"] else DEGRADED
+        return ExitCode.NOT_RUNNING
+    is_healthy = report["rpc"]["ok"] and not report["problems"]
+    return ExitCode.OK if is_healthy else ExitCode.DEGRADED
 
 
 def show(report: dict[str, Any]) -> None:

@@ -13,11 +13,13 @@ import uvloop
 
 from bus.broker import Broker
 from conf import logs
-from conf.environment import listen_descriptors, log_level, secrets_override
+from conf.environment import listen_descriptors, log_level, port_override, secrets_override
 from conf.paths import Paths, resolve
 from conf.processes import worker_names
+from conf.profile import default_port, glance
 from conf.schema import Settings
 from conf.settings import ConfigError, load_or_last_good
+from gatewayd.exit_codes import RefusalError
 from gatewayd.front.audience import Audience
 from gatewayd.front.facts import gather, own_presence
 from gatewayd.front.forwarder import Forwarder
@@ -31,6 +33,7 @@ from gatewayd.protocol.origin import HostRules
 from gatewayd.protocol.presence import Presence
 from gatewayd.protocol.router import Router
 from gatewayd.protocol.snapshot import Snapshots
+from gatewayd.supervisor.sockets import listen
 
 MISCONFIGURED = 78
 SERVICE_RESTART = 1012
@@ -60,6 +63,12 @@ def inherited_sockets() -> list[socket.socket]:
     for listener in sockets:
         listener.setblocking(False)
     return sockets
+
+
+def own_sockets(paths: Paths, settings: Settings) -> list[socket.socket]:
+    """Sockets of our own, under a supervisor that holds none for us; RefusalError if taken."""
+    port = port_override() or glance(paths.config).port or default_port(paths.profile)
+    return list(listen(port, settings.gateway.bind).sockets)
 
 
 def _shown(listener: socket.socket) -> str:
@@ -124,15 +133,15 @@ class Front:
     async def _farewell(self) -> None:
         """`shutdown` to everyone before anything closes, then 1012."""
         log.info("stopping", clients=len(self.audience))
-        self.audience.publish(
-            "shutdown", b'{"reason":"gateway stopping","restartExpectedMs":null}'
-        )
+        self.audience.publish("shutdown", b'{"reason":"gateway stopping","restartExpectedMs":null}')
         self.audience.flush_all()
         for client in self.audience:
             client.close(SERVICE_RESTART, "service restart")
-        deadline = time.monotonic() + FAREWELL_S
-        while len(self.audience) and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self.audience.empty()
+        except TimeoutError:
+            log.warning("clients did not close in time", clients=len(self.audience))
 
     async def _sweep(self, port: Port) -> None:
         loop = asyncio.get_running_loop()
@@ -176,7 +185,7 @@ def main() -> int:
     try:
         loaded, broken = load_or_last_good(paths)
     except ConfigError as error:
-        log.error("config cannot be used", error=str(error))
+        log.error("config cannot be used", error=str(error))  # noqa: TRY400 - no traceback
         return MISCONFIGURED
     logs.set_level(log_level(loaded.settings.logging.level))
     if broken is not None:
@@ -186,10 +195,12 @@ def main() -> int:
         log.error("no shared secret", key="gateway.auth.token", fix="set it, or GATEWAYD_TOKEN")
         return MISCONFIGURED
     with ExitStack() as closing:
-        sockets = [closing.enter_context(s) for s in inherited_sockets()]
-        if not sockets:
-            log.error("no listening sockets", fix="start through gatewayd, or pass LISTEN_FDS")
+        try:
+            held = inherited_sockets() or own_sockets(paths, loaded.settings)
+        except RefusalError as error:
+            log.error("no listening sockets", error=str(error))  # noqa: TRY400 - told, not a bug
             return MISCONFIGURED
+        sockets = [closing.enter_context(one) for one in held]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(paths, loaded.settings, secret, sockets))
     return 0

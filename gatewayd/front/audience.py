@@ -24,16 +24,28 @@ class Audience:
         self._dirty: list[Client] = []
         self._is_scheduled = False
         self._sequence = 0
+        self._emptied: asyncio.Event | None = None
         self._turn: Iterator[list[Client]] = iter(())
         self.counters = {"events": 0, "skipped": 0, "slow": 0}
 
     def add(self, client: Client) -> None:
+        """A client has come in."""
         self._clients[client.connection_id] = client
 
     def remove(self, client: Client) -> None:
+        """A client is gone."""
         self._clients.pop(client.connection_id, None)
+        if not self._clients and self._emptied is not None:
+            self._emptied.set()
+
+    async def empty(self) -> None:
+        """Returns once the last client is gone."""
+        self._emptied = asyncio.Event()
+        if self._clients:
+            await self._emptied.wait()
 
     def get(self, connection_id: str) -> Client | None:
+        """The client of that connection, while it is connected."""
         return self._clients.get(connection_id)
 
     def __len__(self) -> int:
@@ -90,13 +102,20 @@ class Audience:
         self, clients: Iterable[Client], framed: bytes, scope: str, *, drop_if_slow: bool
     ) -> None:
         self.counters["events"] += 1
+        dirty = self._dirty
+        # The loop of every fan-out: calls per client are what it costs beside the write itself.
         for client in clients:
             if scope and not client.rights.hears(scope):
                 continue
-            if client.buffered_bytes() and not self._accepts(client, drop_if_slow=drop_if_slow):
+            if client.transport.get_write_buffer_size() and not self._accepts(
+                client, drop_if_slow=drop_if_slow
+            ):
                 continue
             client.put(framed)
-            self._mark(client)
+            if not client.is_dirty:
+                client.is_dirty = True
+                dirty.append(client)
+        self._schedule()
 
     def _accepts(self, client: Client, *, drop_if_slow: bool) -> bool:
         match verdict(client.buffered_bytes(), drop_if_slow=drop_if_slow):
@@ -113,9 +132,12 @@ class Audience:
         if not client.is_dirty:
             client.is_dirty = True
             self._dirty.append(client)
-            if not self._is_scheduled:
-                self._is_scheduled = True
-                self._loop.call_soon(self._flush_slice)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._dirty:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush_slice)
 
     def _flush_slice(self) -> None:
         now, self._dirty = self._dirty[:SLICE], self._dirty[SLICE:]

@@ -27,9 +27,7 @@ class Client:
         "_caps",
         "_is_local",
         "_loop",
-        "_out",
         "_out_bytes",
-        "_transport",
         "_ws",
         "connection_id",
         "instance_id",
@@ -37,8 +35,10 @@ class Client:
         "is_leaving",
         "mode",
         "open_calls",
+        "out",
         "program",
         "rights",
+        "transport",
     )
 
     def __init__(
@@ -60,9 +60,10 @@ class Client:
         self.is_dirty = False
         self.is_leaving = False
         self._loop = asyncio.get_running_loop()
-        self._transport = transport
+        self.transport = transport
         self._ws = ws
-        self._out: list[bytes] = []
+        self.out: list[bytes] = []
+        """WebSocket frames that leave with the next `flush`."""
         self._out_bytes = 0
         self._caps = params.caps
         self._is_local = is_local
@@ -90,7 +91,7 @@ class Client:
 
         So the transport knows what is unsent, and a burst within one turn is seen as one.
         """
-        self._out.append(framed)
+        self.out.append(framed)
         self._out_bytes += len(framed)
         if self._out_bytes > PAUSE_BYTES:
             self.flush()
@@ -98,22 +99,22 @@ class Client:
     def flush(self) -> None:
         """Writes everything that waits, at once."""
         self.is_dirty = False
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
+        if self.out:
+            data = self.out[0] if len(self.out) == 1 else b"".join(self.out)
+            self.out.clear()
             self._out_bytes = 0
             if not self.is_leaving:
-                self._transport.write(data)
+                self.transport.write(data)
 
     def buffered_bytes(self) -> int:
         """Unsent bytes in the transport."""
-        return self._transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     def ping(self) -> bool:
         """Sends a ping; False if the one before was never answered."""
         if not self._ws.pong_seen:
             return False
-        self._transport.write(self._ws.ping())
+        self.transport.write(self._ws.ping())
         return True
 
     def close(self, code: int, reason: str, last_frame: bytes | None = None) -> None:
@@ -121,8 +122,8 @@ class Client:
         if self.is_leaving:
             return
         if last_frame is not None:
-            self._out.append(frame_text(last_frame))
+            self.out.append(frame_text(last_frame))
         self.flush()
         self.is_leaving = True
-        self._transport.write(self._ws.close(code, reason))
-        self._loop.call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+        self.transport.write(self._ws.close(code, reason))
+        self._loop.call_later(CLOSE_TIMEOUT_S, self.transport.abort)

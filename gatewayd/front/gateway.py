@@ -147,11 +147,14 @@ class Gateway:
                 raise client.rights.refusal("admin")
             raise invalid("connect is only valid as the first request")
         method = self.forwarder.router.methods.get(frame.method)
-        scope = method.scope if method is not None else "admin"
-        if not client.rights.allows(scope):
-            raise client.rights.refusal(scope)
         if method is None:
-            raise self.forwarder.router.unknown(frame.method, time.monotonic())
+            problem = self.forwarder.router.unknown(frame.method, time.monotonic())
+            # A worker that is starting has not said yet which scope its methods need.
+            if problem.retry_after_ms is None and not client.rights.allows("admin"):
+                raise client.rights.refusal("admin")
+            raise problem
+        if not client.rights.allows(method.scope):
+            raise client.rights.refusal(method.scope)
         if client.open_calls >= MAX_OPEN_CALLS:
             raise unavailable("too many unanswered requests on this connection", 500)
         text = frame_id.decode()

@@ -84,6 +84,7 @@ class PortConnection(asyncio.Protocol):
     # Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was accepted: it is read now, later, or closed."""
         # uvloop's transports are stream transports without deriving from asyncio's class.
         self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
@@ -116,6 +117,7 @@ class PortConnection(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """Bytes of the peer go to whoever reads it at this stage."""
         if self._client is not None:
             self._feed_client(data)
         elif self._splice is not None:
@@ -137,6 +139,7 @@ class PortConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """The client has read: go on."""
         if self._splice is not None:
             self._splice.resume()
         elif not self._transport.is_closing():
@@ -146,6 +149,7 @@ class PortConnection(asyncio.Protocol):
                 self._serve(held)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
         self._port.settle(self)
         if self._client is not None:
             self._client.is_leaving = True

@@ -68,7 +68,12 @@ class ConnectParams(Params, frozen=True, kw_only=True):
 
 def is_browser_ui(client: Client) -> bool:
     """Control pages and web chats: programs that live in a browser."""
-    return client.id.endswith("-control-ui") or client.mode == "webchat" or client.id in (
-        "webchat",
-        "webchat-ui",
+    return (
+        client.id.endswith("-control-ui")
+        or client.mode == "webchat"
+        or client.id
+        in (
+            "webchat",
+            "webchat-ui",
+        )
     )

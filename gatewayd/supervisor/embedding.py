@@ -18,12 +18,7 @@ from typing import Any
 
 from supervisor.dispatchers import PDispatcher
 from supervisor.medusa import asyncore_25 as asyncore
-from supervisor.options import (
-    ProcessConfig,
-    ServerOptions,
-    UnhosedConfigParser,
-    decode_wait_status,
-)
+from supervisor.options import ProcessConfig, ServerOptions, UnhosedConfigParser, decode_wait_status
 from supervisor.process import Subprocess
 from supervisor.rpcinterface import make_main_rpcinterface
 from supervisor.states import STOPPED_STATES, ProcessStates, SupervisorStates
@@ -38,7 +33,6 @@ from gatewayd.supervisor.logger import Logger, QuietLogger
 from gatewayd.supervisor.signals import SignalPipe
 from gatewayd.supervisor.surroundings import Surroundings
 
-READ_BYTES = 131_072
 IDLE_TURN_S = 1.0
 """The loop turns at least this often: clock, terminal and strangers are looked after."""
 RPC_TURN_S = 0.05
@@ -183,9 +177,10 @@ class Process(Subprocess):
     @property
     def due_s(self) -> float:
         """Seconds until something has to be done about it without any signal."""
-        if self.state in (ProcessStates.STOPPING, ProcessStates.BACKOFF):
+        is_waiting = self.state == ProcessStates.BACKOFF and self._may_start
+        if is_waiting or self.state == ProcessStates.STOPPING:
             return max(0.0, float(self.delay) - _wall_s())
-        if self.state == ProcessStates.FATAL:
+        if self.state == ProcessStates.FATAL and self._may_start:
             return max(0.0, self._not_before_s - time.monotonic())
         is_restarting = self.state == ProcessStates.EXITED and self._may_start
         return 0.0 if is_restarting or self.state == ProcessStates.STARTING else IDLE_TURN_S
@@ -350,7 +345,7 @@ class Embedded(Supervisor):
 
     def _wait(self, timeout_s: float) -> list[int]:
         """Waits for input, has it handled, and returns the signals that arrived."""
-        dispatchers = {**self.options.get_socket_map(), **self.get_process_map()}
+        dispatchers = self._dispatchers()
         poller = select.poll()
         poller.register(self.signals.descriptor, select.POLLIN)
         for descriptor, one in dispatchers.items():
@@ -358,9 +353,14 @@ class Embedded(Supervisor):
             if mask:
                 poller.register(descriptor, mask)
         for descriptor, mask in poller.poll(timeout_s * 1000):
-            if descriptor in dispatchers:
-                self._dispatch(dispatchers[descriptor], mask)
+            one = dispatchers.get(descriptor)
+            # An RPC in this turn may have ended a process and reused its descriptor.
+            if one is not None and self._dispatchers().get(descriptor) is one:
+                self._dispatch(one, mask)
         return self.signals.take()
+
+    def _dispatchers(self) -> dict[int, Any]:
+        return {**self.options.get_socket_map(), **self.get_process_map()}
 
     def _dispatch(self, dispatcher: Any, mask: int) -> None:
         try:

@@ -7,7 +7,6 @@ import logging
 import os
 import resource
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -43,6 +42,7 @@ DRAINED_STOP_BUDGET_S = 2.0
 """After a drain that took too long."""
 STOP_BUDGET_S = 4.5
 """Then we end whatever hangs; the kernel kills what is left with us (death signal)."""
+STDOUT = 1
 STOPPING_TURN_S = 0.1
 PRELOAD_AFTER_S = 5.0
 """By then the processes have started; until then they need the processor more."""
@@ -62,7 +62,6 @@ class Launch:
     listening: Listening
     token: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
-    bind: str | None = None
     is_verbose: bool = False
     is_token_hidden: bool = False
     """Somebody keeps our output: the link is shown without the token."""
@@ -116,7 +115,7 @@ class Tree(Embedded):
     def _take_signals(self, signals: list[int]) -> None:
         for number in signals:
             if number == signal.SIGINT and self.is_asked_to_stop:
-                self._kill_all()
+                self._kill_all("second SIGINT")
             elif number in STOP_SIGNALS and not self.is_asked_to_stop:
                 self._log.info("stopping", reason=signal.Signals(number).name)
                 self.request_stop()
@@ -125,8 +124,8 @@ class Tree(Embedded):
             elif number == signal.SIGUSR2:
                 self.surroundings.journal.reopen()
 
-    def _kill_all(self) -> None:
-        self._log.warning("killing all processes", reason="second SIGINT")
+    def _kill_all(self, reason: str) -> None:
+        self._log.warning("killing all processes", reason=reason, pids=sorted(self.known_pids))
         for process in self.processes.values():
             process.kill_now()
 
@@ -146,8 +145,7 @@ class Tree(Embedded):
         if since_s < STOP_BUDGET_S:
             return True
         self.is_clean = False
-        self._log.error("stopped before all processes had ended", left=sorted(self.known_pids))
-        self._kill_all()
+        self._kill_all(f"not ended after {STOP_BUDGET_S} s")
         return False
 
     def _replace_turn(self, now_s: float) -> None:
@@ -190,9 +188,12 @@ def run(launch: Launch) -> int:
     tree.signals.catch()
     for line in _banner(launch, auth):
         journal.show(line)
-    preload(AT_START, tree.surroundings.log)
+    log = tree.surroundings.log
+    if launch.paths.config.stat().st_mode & 0o077:
+        log.warning("others may read the config", fix=f"chmod 600 {launch.paths.config}")
+    preload(AT_START, log)
     tree.run()
-    Log("supervisor").info("stopped", is_clean=tree.is_clean)
+    log.info("stopped", is_clean=tree.is_clean)
     return ExitCode.STOPPED if tree.is_clean else ExitCode.FAILED
 
 
@@ -240,7 +241,7 @@ def _raise_descriptor_limit() -> None:
 
 def _journal(paths: Paths, settings: Settings, level: str) -> Journal:
     file = LogFile(paths.log, settings.logging.max_bytes)
-    journal = Journal(file, Console(sys.stdout.fileno()))
+    journal = Journal(file, Console(STDOUT))
     root = logging.getLogger()
     root.handlers[:] = [journal]
     root.setLevel(level.upper())

@@ -80,6 +80,14 @@ def test_a_turn_of_another_client_appears_by_itself(page: Page, gateway: Running
     shows(chat.answer, "You said: from the terminal")
 
 
+def test_a_page_outside_a_secure_context_can_chat_as_well(page: Page, gateway: Running) -> None:
+    page.add_init_script("delete Crypto.prototype.randomUUID")
+    chat = Chat(page).open(gateway.link)
+    assert page.evaluate("crypto.randomUUID") is None
+    chat.say("from the phone")
+    shows(chat.answer, "You said: from the phone")
+
+
 def test_the_header_tells_how_the_processes_are(page: Page, gateway: Running) -> None:
     Chat(page).open(gateway.link)
     expect(page.locator("#health")).to_have_text("6 of 6 processes running")

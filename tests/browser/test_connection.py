@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.chat import Chat, shows
 from tests.browser.running import TOKEN, Running
@@ -22,10 +22,10 @@ def test_the_token_leaves_the_address_and_is_kept(page: Page, gateway: Running) 
 def test_a_wrong_token_is_asked_for_again(page: Page, gateway: Running) -> None:
     chat = Chat(page)
     page.goto(f"{gateway.page}#token=wrong")
-    expect(page.locator("#token-error")).to_contain_text("unauthorized")
+    expect(page.locator("#token-error")).to_contain_text("does not accept this one")
     chat.secret.fill("wrong as well")
     chat.secret.press("Enter")
-    expect(page.locator("#token-error")).to_contain_text("unauthorized")
+    expect(page.locator("#token-error")).to_contain_text("does not accept this one")
     chat.secret.fill(TOKEN)
     chat.secret.press("Enter")
     chat.is_connected()
@@ -86,6 +86,20 @@ def test_a_run_survives_the_front_on_the_page(page: Page, slow_gateway: Running)
     expect(chat.messages).to_have_count(1)
     chat.stop.click()
     shows(chat.notes, "Stopped.")
+
+
+def test_an_answer_whose_events_got_lost_is_shown_all_the_same(
+    page: Page, gateway: Running
+) -> None:
+    def lose_chat_events(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda text: None if '"event":"chat"' in text else socket.send(text))
+
+    page.route_web_socket("**/*", lose_chat_events)
+    chat = Chat(page).open(gateway.link)
+    chat.say("can you hear me?")
+    shows(chat.answer, "can you hear me?")
+    expect(chat.stop).to_be_hidden()
 
 
 def test_a_run_that_died_with_its_worker_is_said_and_can_be_sent_again(

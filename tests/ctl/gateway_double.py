@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -76,10 +76,8 @@ class Double:
         return [method for method, _ in self.asked]
 
     def serve(self, socket: ServerConnection) -> None:
-        try:
+        with suppress(ConnectionClosed):
             self._serve(socket)
-        except ConnectionClosed:
-            pass
 
     def _serve(self, socket: ServerConnection) -> None:
         challenge = {"nonce": "n", "ts": 1}

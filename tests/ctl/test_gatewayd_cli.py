@@ -279,6 +279,30 @@ def test_a_wrong_command_line_is_code_2(state_dir: Path, words: tuple[str, ...])
     assert not state_dir.exists()
 
 
+def test_closed_standard_descriptors_are_no_trap(state_dir: Path) -> None:
+    port = free_port()
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "gatewayd"]
+    process = subprocess.Popen([*command, "--port", str(port)], env=environment(state_dir))
+    try:
+        wait_until((state_dir / "run/supervisor.sock").exists)
+        targets = [str(Path(f"/proc/{process.pid}/fd/{fd}").readlink()) for fd in range(3)]
+        assert targets == [os.devnull] * 3
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_config_others_may_read_is_told(state_dir: Path) -> None:
+    write_config(state_dir, f'{{gateway: {{port: {free_port()}, auth: {{token: "t"}}}}}}')
+    (state_dir / "gatewayd.json").chmod(0o644)
+    gateway = Running(state_dir)
+    try:
+        wait_until(lambda: "others may read the config" in gateway.text())
+        assert "chmod 600" in gateway.text()
+    finally:
+        gateway.close()
+
+
 def test_version_and_help_are_shown(state_dir: Path) -> None:
     assert re.fullmatch(r"gatewayd \S+\n", gatewayd(state_dir, "--version").stdout)
     assert "--profile" in gatewayd(state_dir, "--help").stdout

@@ -10,7 +10,8 @@ from tests.kit.wait import wait_until
 from tests.kit.wire import Wire
 
 pytestmark = pytest.mark.processes
-FLOOD = {"count": 150, "size": 50_000}  # 7.5 MB
+BURST = {"count": 10, "size": 50_000}  # 500 kB
+BURST_COUNT = 30
 
 
 @pytest.fixture
@@ -23,17 +24,17 @@ def lone() -> Iterator[FrontProcess]:
 def slow_reader(front: FrontProcess) -> Wire:
     """A client whose kernel keeps little for it."""
     wire = front.connect()
-    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
     return wire
 
 
 def test_a_client_that_does_not_read_is_cut_and_others_are_not(lone: FrontProcess):
     before = lone.resident_bytes()
     with slow_reader(lone) as slow, lone.connect() as reader, lone.connect() as asker:
-        for _ in range(3):
-            published = asker.ask("agent.publish", FLOOD)
-            numbers = [reader.event("agent")["payload"]["number"] for _ in range(150)]
-            assert numbers == list(range(150))
+        for _ in range(BURST_COUNT):
+            published = asker.ask("agent.publish", BURST)
+            numbers = [reader.event("agent")["payload"]["number"] for _ in range(10)]
+            assert numbers == list(range(10))
             assert asker.answer(published)["ok"]
         wait_until(lambda: lone.metric('gatewayd_connections{state="clients"}') == 2)
         closed = slow.closed()
@@ -44,15 +45,15 @@ def test_a_client_that_does_not_read_is_cut_and_others_are_not(lone: FrontProces
 
 def test_events_that_may_be_dropped_are_skipped_for_a_slow_client(lone: FrontProcess):
     with slow_reader(lone) as slow, lone.connect() as asker:
-        for _ in range(3):
-            assert asker.call("agent.publish", {**FLOOD, "drop": True})["ok"]
+        for _ in range(BURST_COUNT):
+            assert asker.call("agent.publish", {**BURST, "drop": True})["ok"]
         assert lone.metric('gatewayd_front_total{what="skipped"}') > 0
         numbers = []
         frame_id = slow.ask("health")
         while (message := slow.receive()).get("id") != frame_id:
             if message["event"] == "agent":
                 numbers.append(message["payload"]["number"])
-        assert 0 < len(numbers) < 450
+        assert 0 < len(numbers) < 300
         assert lone.metric('gatewayd_connections{state="clients"}') == 2
 
 
@@ -72,7 +73,7 @@ def test_a_slow_reader_of_answers_is_held_back_not_buffered(lone: FrontProcess):
         assert lone.resident_bytes() - before < 16_000_000
         wire.socket.settimeout(10)
         for _ in range(300):
-            assert wire.receive()["ok"]
+            assert wire.answer("p")["ok"]
 
 
 def test_scoped_events_reach_only_those_who_hold_the_scope(lone: FrontProcess):
@@ -105,7 +106,7 @@ def test_a_thousand_idle_clients_are_no_event(lone: FrontProcess):
     try:
         assert lone.metric('gatewayd_connections{state="clients"}') == 1000
         assert (lone.resident_bytes() - before) / 1000 < 16_000
-        wires[0].call("system-event", {"text": "for all"})
+        wires[0].ask("system-event", {"text": "for all"})
         sequences = {wire.event("presence")["seq"] for wire in wires}
         assert len(sequences) == 1
     finally:

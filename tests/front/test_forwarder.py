@@ -24,6 +24,17 @@ def kill(worker: Process) -> None:
     worker.popen.wait(10)
 
 
+def refusal_now(wire: Wire, method: str) -> str:
+    """What a call is refused with at once; empty when it waits for its worker."""
+    asked, behind = wire.ask(method), wire.ask("health")
+    text = ""
+    while (message := wire.receive()).get("id") != behind:
+        if message.get("id") == asked:
+            assert message["error"]["retryable"]
+            text = message["error"]["message"]
+    return text
+
+
 def latencies_ms(wire: Wire, count: int) -> list[float]:
     """How long `count` health answers take, one after the other, sorted."""
     taken = []
@@ -64,9 +75,7 @@ def test_a_stopped_worker_does_not_move_the_fronts_answers(lone: FrontProcess):
         taken = latencies_ms(wire, 1000)
         assert taken[990] < 50
         wait_until(lambda: state_of(lone, "agent") == "silent", 4.5)
-        error = wire.call("agent.echo")["error"]
-        assert error["retryable"]
-        assert "silent" in error["message"]
+        wait_until(lambda: "silent" in refusal_now(wire, "agent.echo"))
         worker.signal(signal.SIGCONT)
         assert wire.answer(waiting)["ok"]
         wait_until(lambda: state_of(lone, "agent") == "running")

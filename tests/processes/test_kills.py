@@ -51,35 +51,44 @@ def test_a_killed_worker_comes_back_alone_and_clients_stay(tmp_path: Path, name:
         wait_until(lambda: not zombies_and_strangers(tree), 5, "nobody is left behind")
 
 
+class Knocking:
+    """Connects to a port again and again from a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.refused: list[str] = []
+        self.count = 0
+        self._port = port
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._knock)
+
+    def __enter__(self) -> "Knocking":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _knock(self) -> None:
+        while not self._stop.is_set():
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=5).close()
+                self.count += 1
+            except OSError as error:
+                self.refused.append(str(error))
+
+
 def test_the_front_is_back_and_no_connect_was_refused(tmp_path: Path) -> None:
     with running(tmp_path / "s", scripted(slow=SLOW)) as tree:
         with tree.client() as client:
             begin(client, "run-1", "main")
         before = tree.pids()
-        refused: list[str] = []
-        connected = 0
-        stop = threading.Event()
-
-        def knock() -> None:
-            nonlocal connected
-            while not stop.is_set():
-                try:
-                    socket.create_connection(("127.0.0.1", tree.port), timeout=5).close()
-                    connected += 1
-                except OSError as error:
-                    refused.append(str(error))
-
-        thread = threading.Thread(target=knock)
-        thread.start()
-        try:
+        with Knocking(tree.port) as knocking:
             tree.kill("front")
             with tree.patient_client() as client:
                 assert client.call("health") is not None
-        finally:
-            stop.set()
-            thread.join()
-        assert not refused
-        assert connected > 0
+        assert not knocking.refused
+        assert knocking.count > 0
         wait_until(tree.is_ready, 5, "every worker found the new front")
         after = tree.pids()
         assert {n: after[n] for n in WORKERS} == {n: before[n] for n in WORKERS}

@@ -25,8 +25,7 @@ def farewell(client: Client) -> tuple[list[str], int]:
     """Topics a client hears until it is closed, and the close code."""
     heard = []
     try:
-        for event in client.events(timeout_s=10):
-            heard.append(event.name)
+        heard.extend(event.name for event in client.events(timeout_s=10))
     except ClosedError as error:
         return heard, error.code
     return heard, 0

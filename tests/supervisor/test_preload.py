@@ -23,7 +23,7 @@ print(json.dumps({
     "threads": len(os.listdir("/proc/self/task")),
     "loops": [f for f in files if "eventpoll" in f or "eventfd" in f or "socket" in f],
     "loaded": [name for name in json.loads(sys.argv[1]) if name in sys.modules],
-    "heavy": [name for name in ("starlette", "uvicorn", "aiohttp", "openai") if name in sys.modules],
+    "heavy": [name for name in ("starlette", "uvicorn", "openai") if name in sys.modules],
 }))
 """
 

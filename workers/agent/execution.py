@@ -97,8 +97,7 @@ class Execution:
             self._log.warning("run cannot start", run_id=active.run.run_id, error=str(error))
             await self._end_unstarted(active, error)
             return
-        except Exception as error:
-            # It must end: an accepted run that ends the worker would end each of its lives.
+        except Exception as error:  # noqa: BLE001 - else this run would end every life of the worker
             self._log.exception("run cannot be prepared", run_id=active.run.run_id)
             await self._end_unstarted(active, error)
             return

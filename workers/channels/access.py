@@ -23,14 +23,17 @@ def decide(
 ) -> Verdict:
     """Verdict on `message` by the channel's `policy`.
 
-    `allowed` comes from the config, `approved` from pairing. A group counts by its own id: who
-    is in a group that is allowed may talk to the agent there by addressing it.
+    `policy` is about private chats; `allowed` comes from the config, `approved` from pairing.
+    A group counts by its own id: who is in a group that is allowed may talk to the agent there
+    by addressing it.
     """
-    if not message.sender or policy == "disabled":
+    if not message.sender:
         return Verdict.REFUSE
     if message.kind == "group":
         is_welcome = message.is_addressed and message.chat in allowed
         return Verdict.ALLOW if is_welcome else Verdict.REFUSE
+    if policy == "disabled":
+        return Verdict.REFUSE
     if policy == "open" and ANYONE in allowed:
         return Verdict.ALLOW
     if message.sender in allowed or message.sender in approved:

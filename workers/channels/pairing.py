@@ -50,13 +50,12 @@ def has_room(pending: Sequence[PairingRequest]) -> bool:
 
 def invitation(label: str, request: PairingRequest) -> str:
     """What the stranger is told."""
-    call = f'{{"channel":"{request.channel}","code":"{request.code}"}}'
     return (
         "This agent answers only people its owner has approved.\n\n"
         f"Your {label} id: {request.sender}\n"
         f"Pairing code: {request.code}\n\n"
         "The owner approves it within an hour with:\n"
-        f"gatewayctl call channels.pairing.approve --params '{call}'"
+        f"gatewayctl pairing approve {request.channel} {request.code}"
     )
 
 

@@ -1,9 +1,11 @@
 """The channels worker: chat services in, the agent's answers out, nothing lost in between."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Mapping
 
+from bus.errors import RpcError
 from bus.rpc import Bound
 from workers.channels import ledger
 from workers.channels.account import Account
@@ -18,7 +20,7 @@ from workers.store import Store
 
 SNAPSHOT_EVERY_S = 1.0
 """At most this often the front is told what changed."""
-STALENESS_CHECK_S = 5.0
+STALENESS_CHECK_S = 2.0
 PRUNE_EVERY_S = 3600.0
 SETTLE_S = 1.0
 """How long a send under way may take when we are told to stop."""
@@ -112,5 +114,8 @@ class Channels:
 
     async def _prune(self) -> None:
         while True:
-            await self._store.write(ledger.prune(wall_ms()))
+            try:
+                await self._store.write(ledger.prune(wall_ms()))
+            except (sqlite3.Error, RpcError) as error:
+                self._worker.log.warning("old messages not forgotten", reason=str(error))
             await asyncio.sleep(PRUNE_EVERY_S)

@@ -96,6 +96,11 @@ def front_snapshot(views: Sequence[AccountView], now_ms: int) -> dict[str, Any]:
             "channelLabels": {view.channel: view.label for view in views},
         },
         "status": {"channelSummary": [summary(view, now_ms) for view in views if view.configured]},
+        "problems": [
+            {"id": f"channel.{view.channel}", "text": summary(view, now_ms)}
+            for view in views
+            if view.error
+        ],
     }
 
 

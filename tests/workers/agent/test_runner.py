@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import statistics
 import time
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.processes
 
 SPAWN_BUDGET_S = 0.06
 DEATH_BUDGET_S = 2.0
+WAIT = {"sleep_ms": 60_000}
 
 
 def test_a_run_says_its_text_in_order_then_done_then_exit() -> None:
@@ -53,7 +55,7 @@ def test_without_a_script_the_run_echoes() -> None:
 
 def test_a_delta_is_not_held_back_while_the_run_is_busy() -> None:
     async def test(runner: Runner) -> None:
-        process = await runner.prepare(scripted({"text": "now"}, {"sleep_ms": 60_000}))
+        process = await runner.prepare(scripted({"text": "now"}, WAIT))
         process.go()
         async with asyncio.timeout(5):
             assert await anext(process.reports()) == Delta("now")
@@ -66,7 +68,7 @@ def test_a_prepared_run_is_known_and_does_nothing_before_go(tmp_path: Path) -> N
     async def test(runner: Runner) -> None:
         seen = Signal(tmp_path)
         step = {"exec": ["sh", "-c", f"echo ran > {seen.path}"]}
-        process = await runner.prepare(scripted(step))
+        process = await runner.prepare(scripted(step, WAIT))
         await play(runner, scripted())
         assert tree.start_time(process.pid) == process.started
         assert not seen.comes(within_s=0.1)
@@ -92,7 +94,7 @@ def test_a_prepared_run_that_is_not_wanted_ends_without_having_run(tmp_path: Pat
 def test_kill_ends_the_whole_tree(tmp_path: Path, *, detach: bool) -> None:
     async def test(runner: Runner) -> None:
         grandchild = Signal(tmp_path)
-        spec = scripted(grandchild.sleeper(detach=detach), {"text": "x"}, {"sleep_ms": 60_000})
+        spec = scripted(grandchild.sleeper(detach=detach), {"text": "x"}, WAIT)
         process = await runner.prepare(spec)
         process.go()
         reports = process.reports()
@@ -124,7 +126,7 @@ def test_a_run_that_finishes_takes_its_daemons_along(tmp_path: Path) -> None:
 def test_a_neighbour_survives_the_end_of_another_run(tmp_path: Path) -> None:
     async def test(runner: Runner) -> None:
         child = Signal(tmp_path)
-        other = await runner.prepare(scripted(child.sleeper(detach=True), {"sleep_ms": 60_000}))
+        other = await runner.prepare(scripted(child.sleeper(detach=True), WAIT))
         other.go()
         pid = int(child.read())
         await play(runner, scripted({"crash": "kill"}))
@@ -138,7 +140,7 @@ def test_a_neighbour_survives_the_end_of_another_run(tmp_path: Path) -> None:
 
 def test_a_killed_run_exits_with_the_signal() -> None:
     async def test(runner: Runner) -> None:
-        process = await runner.prepare(scripted({"text": "x"}, {"sleep_ms": 60_000}))
+        process = await runner.prepare(scripted({"text": "x"}, WAIT))
         process.go()
         reports = process.reports()
         await anext(reports)
@@ -189,7 +191,7 @@ def test_a_run_works_in_its_workspace(tmp_path: Path) -> None:
         place = tmp_path / "made" / "here"
         seen = Signal(tmp_path)
         step = {"exec": ["sh", "-c", f"pwd > {seen.path}; exec sleep 1000"]}
-        process = await runner.prepare(scripted(step, workspace=str(place)))
+        process = await runner.prepare(scripted(step, WAIT, workspace=str(place)))
         process.go()
         assert seen.read() == f"{place}\n"
         await process.discard()
@@ -235,13 +237,14 @@ def test_a_flood_on_stderr_keeps_its_end_and_the_worker_its_time() -> None:
     with_runner(test)
 
 
-def test_a_run_inherits_no_descriptors_and_leaves_no_core(tmp_path: Path) -> None:
+def test_a_run_inherits_no_descriptors_and_leaves_no_core() -> None:
     async def test(runner: Runner) -> None:
-        seen = Signal(tmp_path)
-        look = f"echo $(ls /proc/$PPID/fd) $(ulimit -c) > {seen.path}; exec sleep 1000"
-        process = await runner.prepare(scripted({"exec": ["sh", "-c", look]}, {"sleep_ms": 60_000}))
+        process = await runner.prepare(scripted({"text": "x"}, WAIT))
         process.go()
-        assert seen.read() == "0 1 2 3 4 0\n"
+        reports = process.reports()
+        assert await anext(reports) == Delta("x")
+        assert sorted(os.listdir(f"/proc/{process.pid}/fd")) == ["0", "1", "2", "3", "4"]
+        assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
         assert os.getsid(process.pid) == process.pid
         assert psutil.Process(process.pid).nice() == psutil.Process().nice()
         await process.discard()
@@ -278,7 +281,7 @@ def test_a_run_is_there_within_its_budget() -> None:
 def test_close_ends_what_is_running_and_refuses_more(tmp_path: Path) -> None:
     async def test(runner: Runner) -> None:
         child = Signal(tmp_path)
-        process = await runner.prepare(scripted(child.sleeper(detach=True), {"sleep_ms": 60_000}))
+        process = await runner.prepare(scripted(child.sleeper(detach=True), WAIT))
         process.go()
         pid = int(child.read())
         await runner.close()
@@ -301,5 +304,28 @@ def test_a_cancelled_preparation_leaves_no_process() -> None:
             await task
         await play(runner, scripted())  # the spawner takes orders one after the other
         assert tree.children(spawner) == []
+
+    with_runner(test)
+
+
+def test_aborts_at_random_points_leave_nobody() -> None:
+    async def test(runner: Runner) -> None:
+        (spawner,) = tree.children(os.getpid())
+        daemon = {"exec": ["sh", "-c", "sleep 1000 & sleep 1000"], "detach": True}
+        steps = [daemon, {"text": "a", "repeat": 500}, {"spin_ms": 5}, daemon, WAIT]
+        chance = random.Random(7)
+
+        async def abort_one() -> Exit:
+            process = await runner.prepare(scripted(*steps))
+            process.go()
+            asyncio.get_running_loop().call_later(chance.random() * 0.06, process.kill)
+            *_, end = [report async for report in process.reports()]
+            assert isinstance(end, Exit)
+            return end
+
+        for _ in range(8):
+            ends = await asyncio.gather(*[abort_one() for _ in range(6)])
+            assert set(ends) == {Exit(-signal.SIGKILL)}
+        assert tree.descendants(spawner) == []
 
     with_runner(test)

@@ -34,6 +34,11 @@ def transcript(paths: Paths) -> list[str]:
     return found
 
 
+def sleeper() -> "subprocess.Popen[bytes]":
+    """A process group of its own."""
+    return subprocess.Popen(["sleep", "61.5"], start_new_session=True)
+
+
 async def begin(bus: Front, key: str, session: str = "main") -> None:
     """Starts a run and waits until it runs."""
     bus.ask("agent", message=f"do {key}", idempotencyKey=key, sessionKey=session)
@@ -199,8 +204,8 @@ def test_a_process_left_by_a_killed_worker_is_killed_before_its_run_ends(place: 
         async with front(paths) as bus:
             await begin(bus, "k")
             await bus.kill()
-            left = subprocess.Popen(["sleep", "61.5"], start_new_session=True)
-            stranger = subprocess.Popen(["sleep", "61.5"], start_new_session=True)
+            left = sleeper()
+            stranger = sleeper()
             started = tree.start_time(left.pid)
             with sqlite3.connect(paths.database("agent")) as db:
                 db.execute("UPDATE runs SET pid = ?, pid_started = ?", (left.pid, started))

@@ -166,6 +166,10 @@ class ChannelsProcess:
         assert self._process is not None
         return self._process.pid
 
+    def maps(self) -> str:
+        """The files mapped into the process, so the extension modules it has imported."""
+        return Path(f"/proc/{self.pid}/maps").read_text()
+
     def log(self) -> str:
         return (self.paths.state_dir / "worker.log").read_text()
 

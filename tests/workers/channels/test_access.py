@@ -63,7 +63,7 @@ def test_who_was_approved_is_let_in():
     assert decide(message("9"), "pairing", (), {"9"}) is Verdict.ALLOW
 
 
-@pytest.mark.parametrize("policy", ["pairing", "open", "allowlist"])
+@pytest.mark.parametrize("policy", ["pairing", "open", "allowlist", "disabled"])
 def test_a_group_is_answered_only_when_listed_and_addressed(policy: str):
     everyone = ALLOWED | {"*", "9"}
     listed = message("9", kind="group", chat="-100777")

@@ -91,7 +91,8 @@ def test_a_person_is_paired_and_then_answered(tmp_path: Path):
             assert " ".join(server.texts()[2:]) == ("Rome is " + "long " * 1000).strip()
             assert server.recorded("sendChatAction")
             asked = server.recorded("getUpdates")
-            assert asked[0] == {"timeout": 3, "allowed_updates": ["message"]}
+            assert asked[0] == {"timeout": 0, "allowed_updates": ["message"]}
+            assert asked[1]["timeout"] == 3
             await worker.kill()
             await server.say("Oslo")
             await worker.start()

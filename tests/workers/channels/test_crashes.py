@@ -1,6 +1,7 @@
 """kill -9 of the channels worker: nothing lost, nothing twice, never confirmed before kept."""
 
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,11 @@ def test_killed_at_random_moments_every_message_is_answered(tmp_path: Path):
 
 def test_a_successor_polls_only_after_its_predecessor_is_gone(tmp_path: Path):
     async def test():
-        async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
-            await api.until(lambda: api.offsets)
+        async with (
+            bot_api() as api,
+            channels_worker(tmp_path, settings(api, pollSeconds=50)) as (front, worker),
+        ):
+            await api.until(lambda: len(api.offsets) == 2)
             first_pid, polls = worker.pid, len(api.offsets)
             first = worker._process
             await worker.start()  # a second process of the same profile
@@ -134,6 +138,26 @@ def test_a_successor_polls_only_after_its_predecessor_is_gone(tmp_path: Path):
             first.kill()
             await first.wait()
             await api.until(lambda: len(api.offsets) > polls)
+            assert api.conflict_count == 0
+
+    run(test())
+
+
+def test_a_replaced_worker_hands_over_without_a_loss_or_a_conflict(tmp_path: Path):
+    async def test():
+        async with bot_api() as api, channels_worker(tmp_path, settings(api)) as (front, worker):
+            front.is_holding = True
+            api.say("hello")
+            await eventually(lambda: front.held, "the agent is asked")
+            first, first_pid = worker._process, worker.pid
+            await worker.start()  # its successor
+            await eventually(lambda: front.ready and front.ready.pid != first_pid, "both are there")
+            first.send_signal(signal.SIGUSR1)
+            assert await first.wait() == 0
+            front.held.clear()
+            front.release()
+            api.say("again")
+            await api.until(lambda: api.texts() == ["echo: hello", "echo: again"])
             assert api.conflict_count == 0
 
     run(test())

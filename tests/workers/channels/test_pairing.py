@@ -90,4 +90,4 @@ def test_the_invitation_names_the_id_and_the_code_and_what_to_do(database: sqlit
     text = pairing.invitation("Telegram", request)
     assert "Telegram id: 9" in text
     assert request.code in text
-    assert "channels.pairing.approve" in text
+    assert f"gatewayctl pairing approve telegram {request.code}" in text

@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -216,22 +217,41 @@ def test_the_token_stays_out_of_errors_and_logs(root: str, caplog: pytest.LogCap
     run(test())
 
 
+@asynccontextmanager
+async def always_answering(body: bytes) -> AsyncIterator[str]:
+    """The root of a server that answers every request with `body`."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield "http://{}:{}".format(*server.sockets[0].getsockname())
+    finally:
+        server.close()
+
+
 def test_a_proxy_page_instead_of_an_answer_is_an_error_like_any_other():
     async def test():
-        async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
-            await reader.readuntil(b"\r\n\r\n")
-            body = b"<html>captive portal</html>"
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-            await writer.drain()
-            writer.close()
+        async with always_answering(b"<html>captive portal</html>") as root:
+            adapter = adapter_for(root)
+            with pytest.raises(LostError, match="apiRoot"):
+                await adapter.send(HI)
+            await adapter.close()
 
-        server = await asyncio.start_server(page, "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        adapter = adapter_for(f"http://{host}:{port}")
-        with pytest.raises(LostError, match="apiRoot"):
-            await adapter.send(HI)
-        await adapter.close()
-        server.close()
+    run(test())
+
+
+def test_half_a_symbol_in_an_answer_does_not_spoil_it():
+    async def test():
+        body = rb'{"ok":true,"result":{"id":7,"is_bot":true,"username":"a","first_name":"\ud83d"}}'
+        async with always_answering(body) as root:
+            adapter = adapter_for(root)
+            assert await adapter.probe() == "@a"
+            await adapter.close()
 
     run(test())
 

@@ -1,7 +1,6 @@
 """The web worker's socket: real HTTP over a real UNIX socket, with the front's header before it."""
 
 import asyncio
-import os
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -40,6 +39,11 @@ async def exchange(path: Path, data: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+def mode(path: Path) -> int:
+    """The permissions of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 async def request(path: Path, line: str, headers: str = "") -> tuple[int, dict[str, str], bytes]:
@@ -178,7 +182,7 @@ def test_the_socket_is_ours_alone_and_replaces_a_stale_one(path: Path) -> None:
 
     async def scenario() -> None:
         async with listening(path):
-            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+            assert mode(path) == 0o600
             assert (await request(path, "GET /"))[0] == 200
 
     run(scenario())

@@ -79,8 +79,10 @@ export class Conversation {
   adopt(messages) {
     this.history = messages;
     const known = new Set(messages.map(({ runId }) => runId));
-    const answered = new Set(messages.filter(({ role }) => role !== "user").map(({ runId }) => runId));
-    this.turns = this.turns.filter(({ runId, state }) => !(ENDED.includes(state) && known.has(runId)));
+    const answers = messages.filter(({ role }) => role !== "user");
+    const answered = new Set(answers.map(({ runId }) => runId));
+    const isHistory = ({ runId, state }) => ENDED.includes(state) && known.has(runId);
+    this.turns = this.turns.filter((turn) => !isHistory(turn));
     for (const turn of this.turns) {
       turn.isInHistory = known.has(turn.runId);
       turn.isAnswered = answered.has(turn.runId);

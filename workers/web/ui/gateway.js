@@ -9,8 +9,8 @@ const TICKS_MISSED = 2;
 
 /** A call failed: `code` of the protocol, or CLOSED or TIMEOUT when no answer came. */
 export class CallError extends Error {
-  constructor({ code = "UNKNOWN", message = "unknown error", retryable = false, retryAfterMs = 0 }) {
-    super(message);
+  constructor({ code = "UNKNOWN", message, retryable = false, retryAfterMs = 0 }) {
+    super(message ?? "unknown error");
     Object.assign(this, { code, retryable, retryAfterMs });
   }
 }
@@ -146,7 +146,8 @@ export class Gateway {
     clearTimeout(this.#watchTimer);
     this.#socket = null;
     const waitMs = this.#backoff();
-    this.#become({ kind: "waiting", retryAt: Date.now() + waitMs, reason: reason || `code ${code}` });
+    const why = reason || `code ${code}`;
+    this.#become({ kind: "waiting", retryAt: Date.now() + waitMs, reason: why });
     this.#retryTimer = setTimeout(() => this.#open(), waitMs);
     for (const { reject, timer } of this.#calls.values()) {
       clearTimeout(timer);

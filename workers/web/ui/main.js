@@ -21,7 +21,8 @@ const gateway = new Gateway({ state: showState, hello: begin, event: hear, gap: 
 const view = new View({
   log: parts.log, scroller: parts.scroller, welcome: parts.welcome,
   onRepeat: (text) => {
-    for (const turn of conversation.turns) if (turn.state === FAILED && turn.text === text) conversation.forget(turn);
+    const isThis = (turn) => turn.state === FAILED && turn.text === text;
+    conversation.turns.filter(isThis).forEach((turn) => conversation.forget(turn));
     send(text);
   },
 });
@@ -43,6 +44,7 @@ async function refresh() {
   try {
     const { messages } = await call("chat.history", { sessionKey, limit: HISTORY_LIMIT });
     conversation.adopt(messages);
+    notice("");
   } catch (error) {
     if (error.code !== "CLOSED") notice(`The history cannot be read: ${error.message}`);
   }
@@ -181,17 +183,23 @@ function tell() {
     waiting: "Connection lost",
     refused: "Not connected",
   };
-  if (parts["connection-text"].textContent !== words[kind]) parts["connection-text"].textContent = words[kind];
+  write(parts["connection-text"], words[kind]);
   const isOffline = kind === "waiting" || (kind === "connecting" && wasLost);
-  if (kind === "waiting") notice(`Connection lost (${reason}). Trying again in ${seconds} s.`, true);
+  const when = `Trying again in ${seconds} s.`;
+  if (kind === "waiting") notice(`Connection lost (${reason}). ${when}`, true);
   else if (isOffline) notice("Connection lost. Trying again…", true);
-  else if (!parts.retry.hidden) notice("");
+  else if (!parts.retry.hidden) notice(""); // what is said without the button is not about this
 }
 
 function notice(text, canRetry = false) {
   parts.notice.hidden = !text;
   parts.retry.hidden = !canRetry;
-  if (parts["notice-text"].textContent !== text) parts["notice-text"].textContent = text;
+  write(parts["notice-text"], text);
+}
+
+/** Changes a text only if it is another: a screen reader would say it again. */
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 function showHealth(health) {
@@ -210,7 +218,9 @@ function showProcesses({ processes = [], problems = [] }) {
 
 function askForSecret(reason) {
   forgetSecret();
-  parts["token-error"].textContent = reason ?? "";
+  const isWrong = /mismatch/.test(reason);
+  const wrong = "The gateway does not accept this one.";
+  parts["token-error"].textContent = isWrong ? wrong : (reason ?? "");
   parts.connection.dataset.state = "stopped";
   parts["connection-text"].textContent = "Not connected";
   document.body.dataset.view = "token";
@@ -266,7 +276,9 @@ function start() {
   else if (gateway.state.kind !== "connected") askForSecret();
 }
 
-for (const { runId, text, state } of unsent()) Object.assign(conversation.say(runId, text), { state });
+for (const { runId, text, state } of unsent()) {
+  Object.assign(conversation.say(runId, text), { state });
+}
 start();
 redraw();
 if (matchMedia("(hover: hover)").matches && parts["token-form"].hidden) parts.message.focus();

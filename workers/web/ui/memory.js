@@ -3,7 +3,7 @@
 const SECRET = "gatewayd.secret";
 const UNSENT = "gatewayd.unsent";
 
-/** The secret from the link (`#token=…`), which is taken out of the address, else the kept one. */
+/** The secret from the link (`#token=…`, then taken out of the address), else the kept one. */
 export function takeSecret() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   // The query goes too: nothing in it counts, and it may hold what nobody shall see.

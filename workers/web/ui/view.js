@@ -90,7 +90,8 @@ function historyRows(conversation) {
     const id = runId ?? index;
     const repeat = role === "system" && runId ? conversation.saidIn(runId) : null;
     const kind = PARTS[role] ? role : "note";
-    const rows = text ? [row(PARTS[role] ?? "note", id, kind, text, repeat ? FAILED : "", repeat)] : [];
+    const state = repeat ? FAILED : "";
+    const rows = text ? [row(PARTS[role] ?? "note", id, kind, text, state, repeat)] : [];
     if (stopReason === ABORTED) rows.push(row("note", id, "note", "Stopped."));
     return rows;
   });
