@@ -306,6 +306,9 @@ class PortConnection(asyncio.Protocol):
     def _serve(self, messages: list[bytes]) -> None:
         client, gateway = self._client, self._port.gateway
         assert client is not None
+        if self._held:
+            self._held += messages
+            return
         for at, message in enumerate(messages):
             answer = gateway.serve(client, message)
             if answer is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bus.codec import pack
 from bus.messages import Event, Goodbye, Partial, Refused, Reply, Request, Snapshot, Welcome
 from tests.kit.front import FrontProcess, running
 from tests.kit.rogue import Rogue, ready
@@ -117,17 +118,15 @@ def test_no_snapshot_makes_the_gateway_healthy(front: FrontProcess):
 
 
 def test_a_flood_of_messages_does_not_move_the_fronts_answers(front: FrontProcess):
-    with Rogue(front.endpoint, b"w4") as rogue, front.connect() as wire:
+    with Rogue(front.endpoint, b"w4") as rogue:
         rogue.send(ready("health", front.bus_key))
         assert isinstance(rogue.received()[0], Welcome)
-        from bus.codec import pack  # noqa: PLC0415
-
         one = pack(Event("health", drop_if_slow=True), b"{}")
         rogue.send_parts(one * 300_000)
         worst = 0.0
         for _ in range(200):
             started = time.perf_counter()
-            wire.call("system-presence")
+            front.get("/healthz")
             worst = max(worst, time.perf_counter() - started)
         assert worst < 0.25
         wait_until(lambda: front.metric('gatewayd_front_total{what="over_quota"}') > 100_000)
@@ -138,8 +137,6 @@ def test_a_flood_of_messages_does_not_move_the_fronts_answers(front: FrontProces
 def test_a_flood_of_announcements_is_not_answered_without_end(front: FrontProcess):
     before = front.resident_bytes()
     with Rogue(front.endpoint, b"w5") as rogue, front.connect() as wire:
-        from bus.codec import pack  # noqa: PLC0415
-
         rogue.send_parts(pack(ready("web", front.bus_key, token="no")) * 50_000)
         started = time.perf_counter()
         assert wire.call("health")["ok"]

@@ -80,6 +80,19 @@ def test_a_turn_of_another_client_appears_by_itself(page: Page, gateway: Running
     shows(chat.answer, "You said: from the terminal")
 
 
+def test_marks_of_an_answer_are_drawn_and_stars_of_sums_are_not(
+    page: Page, gateway: Running
+) -> None:
+    chat = Chat(page).open(gateway.link)
+    chat.say("an *apple* and `x*y*z`, 2 * 3 * 4\n\n- one\n- **two**\n\n```\n*raw*\n```")
+    shows(chat.answer, "raw")
+    expect(chat.answer.locator("em")).to_have_text(["apple"])
+    expect(chat.answer.locator("p code")).to_have_text("x*y*z")
+    expect(chat.answer.locator("li")).to_have_text(["one", "two"])
+    expect(chat.answer.locator("pre")).to_have_text("*raw*")
+    shows(chat.answer, "2 * 3 * 4")
+
+
 def test_a_page_outside_a_secure_context_can_chat_as_well(page: Page, gateway: Running) -> None:
     page.add_init_script("delete Crypto.prototype.randomUUID")
     chat = Chat(page).open(gateway.link)

@@ -1,6 +1,5 @@
 """Events of a real front: to slow readers, to those who may not hear them, to very many."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from tests.kit.wire import Wire
 
 pytestmark = pytest.mark.processes
 BURST = {"count": 10, "size": 50_000}  # 500 kB
-BURST_COUNT = 30
+BURST_COUNT = 40
 
 
 @pytest.fixture
@@ -21,16 +20,9 @@ def lone() -> Iterator[FrontProcess]:
         yield front
 
 
-def slow_reader(front: FrontProcess) -> Wire:
-    """A client whose kernel keeps little for it."""
-    wire = front.connect()
-    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
-    return wire
-
-
 def test_a_client_that_does_not_read_is_cut_and_others_are_not(lone: FrontProcess):
     before = lone.resident_bytes()
-    with slow_reader(lone) as slow, lone.connect() as reader, lone.connect() as asker:
+    with lone.connect() as slow, lone.connect() as reader, lone.connect() as asker:
         for _ in range(BURST_COUNT):
             published = asker.ask("agent.publish", BURST)
             numbers = [reader.event("agent")["payload"]["number"] for _ in range(10)]
@@ -44,7 +36,7 @@ def test_a_client_that_does_not_read_is_cut_and_others_are_not(lone: FrontProces
 
 
 def test_events_that_may_be_dropped_are_skipped_for_a_slow_client(lone: FrontProcess):
-    with slow_reader(lone) as slow, lone.connect() as asker:
+    with lone.connect() as slow, lone.connect() as asker:
         for _ in range(BURST_COUNT):
             assert asker.call("agent.publish", {**BURST, "drop": True})["ok"]
         assert lone.metric('gatewayd_front_total{what="skipped"}') > 0
@@ -53,7 +45,7 @@ def test_events_that_may_be_dropped_are_skipped_for_a_slow_client(lone: FrontPro
         while (message := slow.receive()).get("id") != frame_id:
             if message["event"] == "agent":
                 numbers.append(message["payload"]["number"])
-        assert 0 < len(numbers) < 300
+        assert 0 < len(numbers) < 400
         assert lone.metric('gatewayd_connections{state="clients"}') == 2
 
 
@@ -63,7 +55,7 @@ def test_a_slow_reader_of_answers_is_held_back_not_buffered(lone: FrontProcess):
             text = f"{number} " + "x" * 250
             filler.call("system-event", {"text": text, "instanceId": f"i{number}"})
     before = lone.resident_bytes()
-    with slow_reader(lone) as wire, lone.connect() as other:
+    with lone.connect() as wire, lone.connect() as other:
         request = b'{"type":"req","id":"p","method":"system-presence"}'
         framed = bytes((0x81, 0x80 | len(request))) + bytes(4) + request
         wire.socket.settimeout(0.5)

@@ -2,12 +2,14 @@
 
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.kit.front import FrontProcess, running
+from tests.kit.front import FrontProcess, Process, running
 from tests.kit.wait import wait_until
 from tests.kit.wire import UPGRADE, Wire
 
@@ -61,10 +63,10 @@ def worst_ms(wire: Wire, count: int) -> float:
 UPGRADED = UPGRADE.format(host="localhost", extra="").encode()
 
 
-@pytest.mark.parametrize("first", [b"", b"G", UPGRADED[:-2], UPGRADED])
+@pytest.mark.parametrize("first", [b"", UPGRADED])
 def test_a_flood_of_strangers_shuts_nobody_out(lone: FrontProcess, first: bytes):
     with lone.connect() as known:
-        sockets = silent_sockets(lone, FLOOD_COUNT if not first else 600, first)
+        sockets = silent_sockets(lone, FLOOD_COUNT if not first else 400, first)
         try:
             started = time.monotonic()
             with lone.connect() as newcomer:
@@ -91,10 +93,7 @@ def test_strangers_who_say_nothing_are_closed_after_ten_seconds(lone: FrontProce
     assert 9.5 < time.monotonic() - started < 12
 
 
-def test_a_front_without_sockets_or_secret_says_what_to_do(tmp_path):
-    from tests.kit.front import Process  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
+def test_a_front_without_sockets_or_secret_says_what_to_do(tmp_path: Path):
     (tmp_path / "gatewayd.json").write_text("{}")
     process = Process([sys.executable, "-m", "gatewayd.front"], tmp_path)
     assert process.popen.wait(10) == 78

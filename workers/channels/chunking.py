@@ -32,14 +32,15 @@ def chunks(text: str, limit: int) -> list[str]:
 
 def _pieces(rest: str, limit: int) -> Iterator[str]:
     reopened = ""
-    while units(reopened) + units(rest) > limit:
+    while _fits(rest, limit - units(reopened)) < len(rest):
         cut = _cut(rest, reopened, limit)
         head = reopened + rest[:cut]
         fence = _open_fence(head)
         rest = rest[cut:]
         if fence is None:
             yield head.rstrip()
-            rest, reopened = rest.lstrip(), ""
+            rest = rest.lstrip("\n") if rest.startswith("\n") else rest.lstrip()
+            reopened = ""
         else:
             opening, marker = fence
             yield f"{head.removesuffix(chr(10))}\n{marker}"

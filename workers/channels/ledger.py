@@ -68,8 +68,9 @@ OUTBOX_OPEN = _names([state.value for state in outbox.UNFINISHED])
 # Inbox
 
 
-def take(place: tuple[str, str], messages: Sequence[Inbound], cursor: str,
-         now_ms: int) -> Callable[[Connection], None]:  # fmt: skip
+def take(
+    place: tuple[str, str], messages: Sequence[Inbound], cursor: str, now_ms: int
+) -> Callable[[Connection], None]:
     """Keeps what came in, and the cursor behind it, in one commit; repeats change nothing."""
     rows = [
         (*place, m.update_key, m.chat, m.thread, m.kind, m.sender, m.sender_name, m.text,
@@ -173,8 +174,14 @@ def advance(db: Connection, row: InboxRow, what: InboxStep, now_ms: int) -> None
 # Outbox
 
 
-def enqueue(db: Connection, place: tuple[str, str], key: str, messages: Sequence[Outbound],
-            times: tuple[int, int], inbox_id: int | None = None) -> None:  # fmt: skip
+def enqueue(
+    db: Connection,
+    place: tuple[str, str],
+    key: str,
+    messages: Sequence[Outbound],
+    times: tuple[int, int],
+    inbox_id: int | None = None,
+) -> None:
     """Puts the parts of one answer into the outbox, once per key. `times`: origin, now (ms)."""
     origin_ms, now_ms = times
     db.executemany(
@@ -231,8 +238,12 @@ class Outcome(Struct, frozen=True):
     next_attempt_ms: int = 0
 
 
-def move(row_id: int, what: OutboxStep, now_ms: int,
-         outcome: Outcome = Outcome()) -> Callable[[Connection], OutboxState]:  # noqa: B008 - frozen  # fmt: skip
+NOTHING_NOTED = Outcome()
+
+
+def move(
+    row_id: int, what: OutboxStep, now_ms: int, outcome: Outcome = NOTHING_NOTED
+) -> Callable[[Connection], OutboxState]:
     """Moves an outgoing message by the table; returns its new state."""
 
     def job(db: Connection) -> OutboxState:

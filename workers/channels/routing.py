@@ -3,8 +3,9 @@
 from workers.channels.base import Inbound
 
 
-def session_key(agent_id: str, main_key: str, dm_scope: str, place: tuple[str, str],
-                message: Inbound) -> str:  # fmt: skip
+def session_key(
+    agent_id: str, main_key: str, dm_scope: str, place: tuple[str, str], message: Inbound
+) -> str:
     """The session key of `message`, which came in at `place` (channel, account).
 
     `dm_scope` says how far private chats share a session; every group has its own.

@@ -1,5 +1,7 @@
 """Long texts cut where a reader would cut them, counted as Telegram counts."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +79,14 @@ def test_a_symbol_is_not_cut(symbol: str):
     for lead in range(4):
         pieces = chunks("a" * lead + symbol * 60, 100)
         assert all(piece.replace(symbol, "").strip("a") == "" for piece in pieces)
+
+
+def test_the_indentation_of_a_line_survives_a_cut_before_it():
+    text = "a" * 60 + "\n" + "  - item " + "b" * 60
+    assert chunks(text, 100)[1].startswith("  - item")
+
+
+def test_a_very_long_answer_does_not_hold_up_the_worker():
+    began = time.process_time()
+    assert len(chunks("word " * 200_000, 4000)) == 250
+    assert time.process_time() - began < 3.0

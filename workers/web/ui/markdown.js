@@ -9,6 +9,7 @@ const INLINE = new RegExp(
   [
     /`([^`\n]{1,2000})`/,
     /\*\*([^*\n]{1,2000})\*\*/,
+    /\*([^*\s](?:[^*\n]{0,500}[^*\s])?)\*(?!\w)/,
     /\[([^\]\n]{1,300})\]\(([^)\s]{1,2000})\)/,
     /(https?:\/\/[^\s<>"'`)\]]{1,2000})/,
   ].map(({ source }) => source).join("|"),
@@ -96,9 +97,10 @@ function inline(text) {
   return nodes;
 }
 
-function span([whole, codeText, bold, label, target, bare]) {
+function span([whole, codeText, bold, stressed, label, target, bare]) {
   if (codeText !== undefined) return element("code", codeText);
   if (bold !== undefined) return element("strong", bold);
+  if (stressed !== undefined) return element("em", stressed);
   return link(label ?? bare, target ?? bare) ?? whole;
 }
 
