@@ -47,10 +47,10 @@ def scripted(**scripts: list[dict[str, Any]]) -> dict[str, Any]:
 class Tree:
     """The processes of one profile."""
 
-    def __init__(self, state_dir: Path, config: dict[str, Any]) -> None:
+    def __init__(self, state_dir: Path, config: dict[str, Any], token: str | None = None) -> None:
         self.state_dir = state_dir
         self.port = free_port()
-        self.token = secrets.token_hex(16)
+        self.token = token or secrets.token_hex(16)
         self.process: subprocess.Popen[bytes] | None = None
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         gateway = {"port": self.port, "auth": {"mode": "token", "token": self.token}}
@@ -72,6 +72,10 @@ class Tree:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Returns when every worker is heard."""
         wait_until(self.is_ready, 20, "the gateway is ready")
 
     def stop(self) -> None:

@@ -140,6 +140,7 @@ class ChannelsProcess:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self._process: asyncio.subprocess.Process | None = None
+        self._started: list[asyncio.subprocess.Process] = []
         self._log = (paths.state_dir / "worker.log").open("ab")
 
     async def start(self) -> None:
@@ -149,6 +150,8 @@ class ChannelsProcess:
             sys.executable, "-m", "workers", "channels", cwd=root,
             env={**env, "PATH": os.environ["PATH"]}, stdout=self._log, stderr=self._log,
         )  # fmt: skip
+
+        self._started.append(self._process)
 
     async def kill(self) -> None:
         await self.end(signal.SIGKILL)
@@ -173,7 +176,12 @@ class ChannelsProcess:
     def log(self) -> str:
         return (self.paths.state_dir / "worker.log").read_text()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Kills and reaps whatever was started and still runs."""
+        for process in self._started:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         self._log.close()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -211,6 +219,5 @@ async def channels_worker(
         await process.start()
         yield front, process
     finally:
-        await process.end(signal.SIGKILL)
-        process.close()
+        await process.close()
         front.close()
