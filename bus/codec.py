@@ -39,6 +39,6 @@ def unpack(blob: bytes) -> Iterator[tuple[Message, bytes]]:
             raise BadBlobError("lengths beyond the blob or the limit")
         try:
             message = _decode(blob[start : start + header_bytes])
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadBlobError(f"header: {error}") from error
         yield message, blob[start + header_bytes : at]

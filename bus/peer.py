@@ -9,8 +9,10 @@ from zmq.utils.monitor import parse_monitor_message
 from bus.broker import MAX_BLOB_BYTES
 from bus.codec import BadBlobError, pack, unpack
 from bus.messages import Message
-from bus.sockets import RETRY_S, Drain, set_options, single
+from bus.sockets import Drain, set_options, single
 
+BLOCKED_RETRY_S = 0.05
+"""A front that appears is noticed at once; this is for one that reads slowly."""
 MAX_QUEUED_BYTES = 67_108_864
 """Kept while the front is away; the oldest events go first beyond it."""
 
@@ -89,7 +91,7 @@ class Peer:
         self._flush_handle = None
         self._is_blocked = bool(self._queue) and not self._write()
         if self._is_blocked:
-            self._flush_handle = self._loop.call_later(RETRY_S, self._flush)
+            self._flush_handle = self._loop.call_later(BLOCKED_RETRY_S, self._flush)
         self._drain.check()
 
     def _write(self) -> bool:
@@ -109,6 +111,8 @@ class Peer:
     def _on_monitor(self, frames: list[bytes]) -> None:
         if parse_monitor_message(frames)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._connected()
+            self._cancel_flush()
+            self._flush_handle = self._loop.call_soon(self._flush)
 
     def _open(self, frames: list[bytes]) -> Iterator[tuple[Message, bytes]]:
         try:

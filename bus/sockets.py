@@ -82,6 +82,9 @@ class Drain:
             item = next(self._blob)
         except StopIteration:
             return False
+        except Exception:  # noqa: BLE001 - the loop must go on to the next blob
+            _log.exception("blob of the bus could not be read")
+            return False
         try:
             self._receive(*item)
         except Exception:  # noqa: BLE001 - one bad message must not leave the others unread

@@ -19,7 +19,7 @@ SECRET_NAME = re.compile(r"(?i)(?:.*_)?(?:token|password|secret|api_?key|authori
 SECRETS = re.compile(
     r"(?i)((?:token|password|secret|api[_-]?key|authorization)[\"']?\s*[=:]\s*[\"']?"
     r"(?:(?:bearer|basic)\s+)?|://[^/\s:@]*:(?=[^/\s@]+@))"
-    r"[^\s\"',;&#}]{6,}|\b\d{6,}:[A-Za-z0-9_-]{30,}\b|\b(?:sk|xox[a-z]|ghp|gsk)[-_][A-Za-z0-9_-]{10,}"
+    r"[^\s\"',;&#}]{6,}|(?<!\d)\d{6,}:[A-Za-z0-9_-]{30,}|\b(?:sk|xox[a-z]|ghp|gsk)[-_][A-Za-z0-9_-]{10,}"
 )
 _encoder = msgspec.json.Encoder()
 

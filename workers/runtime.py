@@ -305,7 +305,9 @@ class Worker:
 
     async def serve(self) -> None:
         """Runs until told to stop; returns after the service has stopped."""
-        identity = f"{self.name}.{os.getpid()}.{self._started_ms}".encode()
+        # Not to be guessed: who connects with our identity would be taken for us.
+        secret = os.urandom(8).hex()
+        identity = f"{self.name}.{os.getpid()}.{self._started_ms}.{secret}".encode()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         loop.add_signal_handler(signal.SIGINT, self._stopping.set)

@@ -11,6 +11,8 @@ from gatewayd.protocol.connect import ConnectParams
 
 MAX_OPEN_CALLS = 4096
 """Unanswered calls of one connection; more are refused."""
+MAX_OPEN_BYTES = 8_388_608
+"""Params of unanswered calls of one connection; a worker that hangs leaves them in memory."""
 PAUSE_BYTES = 262_144
 """Unsent bytes at which a client's requests are not read any more."""
 CLOSE_TIMEOUT_S = 2.0
@@ -34,6 +36,7 @@ class Client:
         "is_dirty",
         "is_leaving",
         "mode",
+        "open_bytes",
         "open_calls",
         "out",
         "program",
@@ -57,6 +60,7 @@ class Client:
         self.program = params.client.id
         self.instance_id = params.client.instance_id
         self.open_calls = 0
+        self.open_bytes = 0
         self.is_dirty = False
         self.is_leaving = False
         self._loop = asyncio.get_running_loop()

@@ -113,7 +113,9 @@ class Forwarder:
         """Counts what is not for us; a hostile peer fills no log."""
         self.counters["garbage"] += 1
         self._later(
-            "garbage", 1.0, lambda: log.warning("bus garbage", peer=identity.hex(), reason=reason)
+            "garbage",
+            1.0,
+            lambda: log.warning("bus garbage", peer=identity.hex()[:128], reason=reason[:128]),
         )
 
     def unreachable(self, identity: bytes) -> None:
@@ -152,6 +154,7 @@ class Forwarder:
         if result.is_new:
             self.broker.send(identity, Welcome(self.router.epoch))
             self._subscribe(identity, ready.topics)
+            self._quotas = {i: q for i, q in self._quotas.items() if self.router.name_of(i)}
             self._quotas[identity] = Quota()
             self._deaths.watch(identity, ready.pid)
             self.advertise()
@@ -213,6 +216,7 @@ class Forwarder:
             client = self._audience.get(origin.connection_id)
             if client is not None:
                 client.open_calls -= is_last
+                client.open_bytes -= is_last * origin.size_bytes
                 self._audience.answer(client, frame)
         elif isinstance(origin, WorkerOrigin):
             kind = Reply(origin.call_id, ok=True) if is_last else Partial(origin.call_id)

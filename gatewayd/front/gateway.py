@@ -8,7 +8,7 @@ from bus.messages import Caller
 from bus.rpc import error_frame
 from conf.logs import Log
 from gatewayd.front.audience import Audience
-from gatewayd.front.client import MAX_OPEN_CALLS, Client
+from gatewayd.front.client import MAX_OPEN_BYTES, MAX_OPEN_CALLS, Client
 from gatewayd.front.forwarder import Forwarder
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.auth import Authenticator
@@ -19,6 +19,8 @@ from gatewayd.protocol.origin import HostRules
 from gatewayd.protocol.router import ClientOrigin
 
 REFUSAL_LOG_S = 0.2
+LONGEST_REASON_CHARS = 200
+"""Logged of a refusal; strangers write parts of it."""
 log = Log("front")
 
 
@@ -74,7 +76,8 @@ class Gateway:
         self._unlogged_count += 1
         now = time.monotonic()
         if now - self._logged_at >= REFUSAL_LOG_S:
-            log.info("client refused", address=address, reason=reason, count=self._unlogged_count)
+            cut = reason[:LONGEST_REASON_CHARS]
+            log.info("client refused", address=address, reason=cut, count=self._unlogged_count)
             self._logged_at, self._unlogged_count = now, 0
 
     def welcome(self, client: Client, admitted: Admitted, knock: Knock) -> bytes:
@@ -155,12 +158,14 @@ class Gateway:
             raise problem
         if not client.rights.allows(method.scope):
             raise client.rights.refusal(method.scope)
-        if client.open_calls >= MAX_OPEN_CALLS:
+        params = bytes(frame.params)
+        if client.open_calls >= MAX_OPEN_CALLS or client.open_bytes > MAX_OPEN_BYTES:
             raise unavailable("too many unanswered requests on this connection", 500)
         text = frame_id.decode()
-        origin = ClientOrigin(client.connection_id, text)
-        self.forwarder.forward(method, text, client.caller, origin, bytes(frame.params))
+        origin = ClientOrigin(client.connection_id, text, len(params))
+        self.forwarder.forward(method, text, client.caller, origin, params)
         client.open_calls += 1
+        client.open_bytes += len(params)
         return None
 
     def _complain(self, frame: BadFrame | NotJson) -> bytes | None:

@@ -25,7 +25,9 @@ _HOP_HEADERS = frozenset(
 class Spawner(Protocol):
     """Runs a task that belongs to the front."""
 
-    def __call__(self, work: Coroutine[Any, Any, None]) -> object: ...
+    def __call__(self, work: Coroutine[Any, Any, None]) -> object:
+        """Starts `work`."""
+        ...
 
 
 class _Backend(asyncio.Protocol):

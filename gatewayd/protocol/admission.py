@@ -15,7 +15,7 @@ MAX_ACTIVE = 256
 """Connections being read before authentication."""
 MAX_WAITING = 4096
 """Connections that spoke and wait for a place; more are closed at once."""
-MAX_SILENT = 2048
+MAX_SILENT = 8192
 """Connections that said nothing yet."""
 DEADLINE_S = 10.0
 """From the accepted socket, and again from its admission, to the end of the handshake."""

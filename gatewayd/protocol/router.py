@@ -20,6 +20,8 @@ class ClientOrigin(msgspec.Struct, frozen=True, gc=False):
 
     connection_id: str
     frame_id: str
+    size_bytes: int = 0
+    """Of its params; they may wait in memory until the worker reads them."""
 
 
 class WorkerOrigin(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from bus.codec import pack
 from bus.messages import Event, Goodbye, Partial, Refused, Reply, Request, Snapshot, Welcome
 from tests.kit.front import FrontProcess, running
 from tests.kit.rogue import Rogue, ready
-from tests.kit.wait import wait_until
+from tests.kit.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -39,7 +39,9 @@ def answers(front: FrontProcess) -> bool:
         (b"\x10\0\0\0\0\0\0\0" + b"\x91" * 16,), (bytes(20_000_000),),
     ],
 )  # fmt: skip
-def test_bytes_that_are_no_messages_are_counted_and_dropped(front: FrontProcess, parts):
+def test_bytes_that_are_no_messages_are_counted_and_dropped(
+    front: FrontProcess, parts: tuple[bytes, ...]
+):
     before = garbage(front)
     with Rogue(front.endpoint) as rogue:
         rogue.send_parts(*parts)
@@ -107,7 +109,9 @@ def test_no_snapshot_makes_the_gateway_healthy(front: FrontProcess):
     with Rogue(front.endpoint, b"w3") as rogue, front.connect() as wire:
         rogue.send(ready("channels", front.bus_key))
         assert isinstance(rogue.received()[0], Welcome)
-        body = b'{"health":{"ok":true,"problems":[],"channelOrder":["x"]},"status":{"processes":[]}}'
+        body = (
+            b'{"health":{"ok":true,"problems":[],"channelOrder":["x"]},"status":{"processes":[]}}'
+        )
         rogue.send(Snapshot("channels"), body)
         rogue.send(Snapshot("channels"), b'{"health":{"x":"\xff"}}')
         wait_until(lambda: wire.call("health")["payload"]["channelOrder"] == ["x"])

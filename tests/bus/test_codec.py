@@ -1,5 +1,7 @@
 """Messages as bytes: everything comes back, and nothing else is taken for a message."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,14 +59,13 @@ def test_garbage_is_a_bad_blob_or_messages(blob: bytes):
 def test_a_changed_byte_breaks_nothing(message: Message, at: int, value: int):
     blob = bytearray(pack(message, b"body"))
     blob[at % len(blob)] = value
-    try:
+    with suppress(BadBlobError):
         assert len(list(unpack(bytes(blob)))) >= 1
-    except BadBlobError:
-        pass
 
 
 @pytest.mark.parametrize(
-    "blob", [b"\1", bytes(8), b"\xff" * 8, pack(Cancel(1))[:-1], b"\5\0\0\0\0\0\0\0\x91\x91\x91\x91\x91"]
+    "blob",
+    [b"\1", bytes(8), b"\xff" * 8, pack(Cancel(1))[:-1], b"\5\0\0\0\0\0\0\0\x91\x91\x91\x91\x91"],
 )
 def test_cut_and_hollow_blobs_are_bad(blob: bytes):
     with pytest.raises(BadBlobError):

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+import zmq
 
 from bus import peer as peer_module
 from bus.broker import Broker
-from bus.messages import Cancel, Event, Message, Partial, Ready, Snapshot, Welcome
+from bus.codec import pack
+from bus.messages import Cancel, Event, Message, Partial, Ready, Refused, Snapshot, Welcome
 from bus.peer import Peer
 from tests.kit.eventually import eventually, run
 from tests.kit.rogue import Rogue, ready
@@ -116,6 +119,7 @@ def test_a_peer_finds_a_new_broker_and_says_so(tmp_path: Path):
         peer = worker.peer(endpoint)
         await eventually(lambda: worker.connected == 1, "the first broker")
         broker.close()
+        await eventually(lambda: not peer._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "the end")
         peer.send(Event("kept"), b"while away")
         broker = second.broker(endpoint)
         await eventually(lambda: worker.connected == 2, "the second broker")
@@ -130,7 +134,9 @@ def test_a_peer_finds_a_new_broker_and_says_so(tmp_path: Path):
     run(test())
 
 
-def test_what_waits_for_an_absent_broker_is_bounded(tmp_path: Path, monkeypatch):
+def test_what_waits_for_an_absent_broker_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(peer_module, "MAX_QUEUED_BYTES", 100_000)
 
     async def test() -> None:
@@ -153,11 +159,12 @@ def test_what_waits_for_an_absent_broker_is_bounded(tmp_path: Path, monkeypatch)
 
 def test_garbage_does_not_end_the_broker(tmp_path: Path):
     async def test() -> None:
-        async with pair(tmp_path) as (front, broker, worker, peer):
+        async with pair(tmp_path) as (front, _broker, _worker, peer):
             rogue = Rogue(f"ipc://{tmp_path}/bus")
-            for parts in ((b"x",), (b"a", b"b"), (b"a", b"b", b"c"), (b"\xff" * 1_000,)):
+            bad_text = pack(Refused("x")).replace(b"x", b"\x80")
+            for parts in ((b"x",), (b"a", b"b"), (b"a", b"b", b"c"), (b"\xff" * 99,), (bad_text,)):
                 rogue.send_parts(*parts)
-            await eventually(lambda: len(front.garbage) == 4, "the garbage")
+            await eventually(lambda: len(front.garbage) == 5, "the garbage")
             peer.send(Cancel(7))
             await eventually(lambda: front.got == [(Cancel(7), b"")], "an honest message")
             rogue.close()
@@ -165,11 +172,13 @@ def test_garbage_does_not_end_the_broker(tmp_path: Path):
     run(test())
 
 
-def test_a_blob_beyond_the_limit_costs_the_sender_its_connection(tmp_path: Path, monkeypatch):
+def test_a_blob_beyond_the_limit_costs_the_sender_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("bus.broker.MAX_BLOB_BYTES", 1_000_000)
 
     async def test() -> None:
-        async with pair(tmp_path) as (front, broker, worker, peer):
+        async with pair(tmp_path) as (front, _broker, _worker, peer):
             rogue = Rogue(f"ipc://{tmp_path}/bus")
             rogue.send_parts(bytes(5_000_000))
             peer.send(Cancel(7))
@@ -182,7 +191,7 @@ def test_a_blob_beyond_the_limit_costs_the_sender_its_connection(tmp_path: Path,
 
 def test_a_blob_of_very_many_messages_leaves_room_for_others(tmp_path: Path):
     async def test() -> None:
-        async with pair(tmp_path) as (front, broker, worker, peer):
+        async with pair(tmp_path) as (front, _broker, _worker, peer):
             for _ in range(20_000):
                 peer.send(Cancel(1))
             turns = 0
@@ -217,7 +226,7 @@ def test_a_handler_that_fails_does_not_stop_the_others(tmp_path: Path):
 
 def test_two_peers_of_one_identity_leave_the_newer_heard(tmp_path: Path):
     async def test() -> None:
-        async with pair(tmp_path) as (front, broker, worker, peer):
+        async with pair(tmp_path) as (front, broker, _worker, _peer):
             newer = Side()
             second = newer.peer(f"ipc://{tmp_path}/bus")
             second.send(Cancel(2))
@@ -231,7 +240,7 @@ def test_two_peers_of_one_identity_leave_the_newer_heard(tmp_path: Path):
 
 def test_a_ready_carries_all_it_says(tmp_path: Path):
     async def test() -> None:
-        async with pair(tmp_path) as (front, broker, worker, peer):
+        async with pair(tmp_path) as (front, _broker, _worker, peer):
             said = ready("web", b"k", ("browser.request",), topics=("a",), progress={"lag_ms": 1.5})
             peer.send(said)
             await eventually(lambda: front.got, "the announcement")
@@ -239,5 +248,3 @@ def test_a_ready_carries_all_it_says(tmp_path: Path):
             assert front.got == [(said, b"")]
 
     run(test())
-
-

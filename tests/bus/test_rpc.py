@@ -100,10 +100,18 @@ def test_what_is_wrong_is_said_in_the_protocols_words(body: bytes, text: str):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b'{"sessionKey":"\xff"}', b"\xff",
-                                  b'{"sessionKey":"a","count":3.0,"tags":' + b"[" * 100_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[" * 100_000,
+        b'{"sessionKey":"\xff"}',
+        b"\xff",
+        b'{"sessionKey":"a","count":3.0,"tags":' + b"[" * 100_000,
+    ],
+)
 def test_no_bytes_are_more_than_a_bad_request(body: bytes):
-    with pytest.raises(RpcError, match="invalid x.send params: "):
+    with pytest.raises(RpcError, match=r"invalid x\.send params: "):
         use(body)
 
 

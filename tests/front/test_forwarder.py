@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.front import FrontProcess, Process, running, state_of
-from tests.kit.wait import wait_until
+from tests.kit.waiting import wait_until
 from tests.kit.wire import Wire
 
 pytestmark = pytest.mark.processes
@@ -80,6 +80,20 @@ def test_a_stopped_worker_does_not_move_the_fronts_answers(lone: FrontProcess):
         assert wire.answer(waiting)["ok"]
         wait_until(lambda: state_of(lone, "agent") == "running")
         assert wire.call("agent.echo")["ok"]
+
+
+def test_big_params_for_a_worker_that_hangs_are_bounded(lone: FrontProcess):
+    worker = lone.worker()
+    with lone.connect() as wire:
+        assert wire.call("agent.echo", {"value": "v" * 400_000})["ok"]
+        worker.signal(signal.SIGSTOP)
+        before = lone.resident_bytes()
+        for _ in range(100):
+            wire.ask("agent.echo", {"value": "v" * 400_000})
+        error = wire.until(lambda message: message["type"] == "res")["error"]
+        assert error["message"] == "too many unanswered requests on this connection"
+        assert wire.call("health")["payload"]["defaultAgentId"] == "tested"
+        assert lone.resident_bytes() - before < 48_000_000
 
 
 def test_a_newer_process_of_a_name_replaces_the_older(lone: FrontProcess):

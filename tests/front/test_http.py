@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.backend import Backend, Connection
 from tests.kit.front import FrontProcess
-from tests.kit.wait import wait_until
+from tests.kit.waiting import wait_until
 from tests.kit.wire import UPGRADE, Wire
 
 pytestmark = pytest.mark.processes
@@ -79,7 +79,9 @@ def test_http_is_told_to_retry_while_web_is_away(front: FrontProcess):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_web_worker_learns_who_is_there(front: FrontProcess, backend: Backend, host: str):
-    status, _, body = ask(front, get("/chat?x=1", "X-Mine: a b\r\nConnection: keep-alive\r\n"), host)
+    status, _, body = ask(
+        front, get("/chat?x=1", "X-Mine: a b\r\nConnection: keep-alive\r\n"), host
+    )
     assert (status, json.loads(body)["peer"]) == (200, host)
     seen = backend.seen[-1]
     assert seen.head.startswith(b"GET /chat?x=1 HTTP/1.1\r\n")
@@ -155,7 +157,9 @@ def test_a_client_that_reads_slowly_holds_its_worker_back(front: FrontProcess, b
         assert len(wire.read_all()) == size
 
 
-def test_a_worker_that_dies_in_its_answer_ends_the_connection(front: FrontProcess, backend: Backend):
+def test_a_worker_that_dies_in_its_answer_ends_the_connection(
+    front: FrontProcess, backend: Backend
+):
     backend.behave = lambda connection: connection.answer(b"half", announced=1000)
     status, _, body = ask(front, get("/"))
     assert (status, body) == (200, b"half")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.front import FrontProcess, Process, running
-from tests.kit.wait import wait_until
+from tests.kit.waiting import wait_until
 from tests.kit.wire import UPGRADE, Wire
 
 pytestmark = pytest.mark.processes

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.kit.front import TOKEN, FrontProcess
-from tests.kit.wait import wait_until
+from tests.kit.waiting import wait_until
 from tests.kit.wire import BINARY, TEXT, Wire, connect_request, frame
 
 pytestmark = pytest.mark.processes
@@ -46,7 +46,11 @@ def test_the_transcript_of_a_connection_is_the_protocols(front: FrontProcess):
     with knocking(front) as wire:
         wire.send(connect_request(TOKEN, scopes=["operator.read", "operator.write"], caps=[]))
         frame = wire.receive()
-        assert {k: frame[k] for k in ("type", "id", "ok")} == {"type": "res", "id": "c1", "ok": True}
+        assert {k: frame[k] for k in ("type", "id", "ok")} == {
+            "type": "res",
+            "id": "c1",
+            "ok": True,
+        }
         hello = frame["payload"]
         assert set(hello) == {"type", "protocol", "server", "features", "snapshot", "policy"}
         assert (hello["type"], hello["protocol"]) == ("hello-ok", 3)
@@ -62,7 +66,7 @@ def test_the_transcript_of_a_connection_is_the_protocols(front: FrontProcess):
         assert hello["policy"] == {
             "maxPayload": 524_288, "maxBufferedBytes": 1_572_864, "tickIntervalMs": 30_000,
         }  # fmt: skip
-        wire.send({"type": "req", "id": "r2", "method": "config.get", "params": {}})
+        wire.send({"type": "req", "id": "r2", "method": "system-event", "params": {}})
         error = wire.answer("r2")
         assert error == {
             "type": "res", "id": "r2", "ok": False,
@@ -198,7 +202,9 @@ def test_many_calls_of_one_client_are_answered_each(front: FrontProcess):
     with front.connect() as wire:
         ids = [wire.ask("agent.echo", {"value": number}) for number in range(300)]
         answers = [wire.until(lambda m: m["type"] == "res") for _ in ids]
-        assert {m["id"]: m["payload"]["value"] for m in answers} == dict(zip(ids, range(300)))
+        assert {m["id"]: m["payload"]["value"] for m in answers} == dict(
+            zip(ids, range(300), strict=True)
+        )
 
 
 def test_a_call_past_its_deadline_is_given_up(front: FrontProcess):
@@ -250,7 +256,9 @@ def test_a_client_that_leaves_half_closed_is_closed(front: FrontProcess):
         assert wire.closed().code is None
 
 
-@pytest.mark.parametrize("changes", [{"minProtocol": 3.0}, {"auth": {"token": TOKEN, "password": None}}])
+@pytest.mark.parametrize(
+    "changes", [{"minProtocol": 3.0}, {"auth": {"token": TOKEN, "password": None}}]
+)
 def test_numbers_and_nulls_clients_write_are_understood(front: FrontProcess, changes: dict):
     with knocking(front) as wire:
         wire.send(connect_request(TOKEN, **changes))

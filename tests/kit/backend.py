@@ -85,7 +85,11 @@ def mirror(connection: Connection) -> None:
     """Answers with what arrived."""
     connection.read_body()
     seen = connection.seen
-    report = {"peer": seen.peer[0], "body_bytes": len(seen.body), "head": seen.head.decode("latin-1")}
+    report = {
+        "peer": seen.peer[0],
+        "body_bytes": len(seen.body),
+        "head": seen.head.decode("latin-1"),
+    }
     connection.answer(json.dumps(report).encode())
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.kit.wait import wait_until
+from tests.kit.waiting import wait_until
 from tests.kit.wire import Wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,5 +190,3 @@ def running(config: str = "") -> Iterator[FrontProcess]:
 def state_of(front: FrontProcess, worker: str) -> str:
     """A worker's state as /readyz tells it."""
     return str(front.get("/readyz")[1]["workers"][worker])
-
-

@@ -8,7 +8,7 @@ T = TypeVar("T")
 PAUSE_S = 0.01
 
 
-def wait_until(condition: Callable[[], T], timeout_s: float = 5.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
     """The first true value of `condition`; fails when there is none within `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     while True:

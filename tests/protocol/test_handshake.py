@@ -52,7 +52,9 @@ def test_a_client_that_asks_for_no_scope_gets_all_and_no_name_is_made_up():
         ({"role": "node"}, "NOT_PAIRED", "device identity required", 1008),
     ],
 )
-def test_objections_come_before_the_secret_is_looked_at(changes, code, message, close):
+def test_objections_come_before_the_secret_is_looked_at(
+    changes: dict, code: str, message: str, close: int
+):
     for token in (TOKEN, "wrong"):
         error = refusal(token=token, **changes)
         assert (error["code"], error["message"], error["close"]) == (code, message, close)

@@ -23,7 +23,7 @@ def test_our_own_names_are_taken(host: str):
     [None, "", "evil.example", "localhost.", "localhost.evil.example", "127.0.0.1.evil.example",
      "evil.example:18789", "[::1]evil.example", "[::1", "localhost:18789:1", "localhost:port",
      "localhost@evil.example", "gateway.example.evil.example", "evilts.net", "local host",
-     "ｌocalhost.evil", "x" * 10_000],
+     "\uff4cocalhost.evil", "x" * 10_000],
 )  # fmt: skip
 def test_other_names_are_refused_in_one_short_line(host: str | None):
     text = RULES.host_refusal(host)

@@ -1,5 +1,7 @@
 """Routing: which worker gets a call, and what becomes of calls when it does not answer."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -14,7 +16,9 @@ ECHO = Method("agent.echo", "read", 30_000)
 ORIGIN = ClientOrigin("c1", '"1"')
 
 
-def ready(started_ms: int = 1, name: str = "agent", methods=(ECHO,), **changes) -> Ready:
+def ready(
+    started_ms: int = 1, name: str = "agent", methods: tuple[Method, ...] = (ECHO,), **changes: Any
+) -> Ready:
     given = {"token": token(KEY, name), "is_draining": False, **changes}
     return Ready(name, 1, started_ms, given["token"], given["is_draining"], 0, methods, (), {})
 

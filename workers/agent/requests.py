@@ -10,6 +10,7 @@ from msgspec import Meta
 from bus.errors import invalid
 from bus.messages import Caller
 from bus.rpc import Params
+from conf.channels import SERVICE_NAMES
 from conf.schema import Settings
 from workers.agent import keys
 from workers.agent.records import NewRun, RunParams, SessionEntry
@@ -18,7 +19,7 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 Key = Annotated[str, Meta(min_length=1, max_length=512)]
 Label = Annotated[str, Meta(min_length=1, max_length=64)]
 Count = Annotated[int, Meta(ge=0)]
-CHANNEL_HINTS = ("last", "webchat")
+CHANNEL_HINTS = SERVICE_NAMES | {"last", "webchat"}
 BACKGROUND_LANES = ("cron", "subagent", "nested", "heartbeat", "background")
 STOP_WORDS = ("/stop", "stop", "esc", "abort", "wait", "exit", "interrupt")
 LARGEST_ATTACHMENT_BYTES = 5_000_000
@@ -147,7 +148,7 @@ def check_agent(settings: Settings, session_key: str, agent_id: str | None) -> s
 
 
 def check_channel(channel: str | None, channels: Collection[str]) -> None:
-    """Raises RpcError for a channel we do not have."""
+    """Raises RpcError for a channel nobody knows; a known one we lack is only a hint."""
     name = (channel or "").strip().lower()
     if name and name not in CHANNEL_HINTS and name not in channels:
         raise invalid(f"invalid agent params: unknown channel: {channel}")
