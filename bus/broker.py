@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import zmq
 
-from bus.codec import BadBlobError, pack, unpack
+from bus.codec import pack, unpack
 from bus.messages import MAX_MESSAGE_BYTES, Message
 from bus.sockets import RETRY_S, Drain, set_options, single
 
@@ -31,6 +31,7 @@ class Broker:
         garbage: Callable[[bytes, str], None],
         unreachable: Callable[[bytes], None],
     ) -> None:
+        self._receive = receive
         self._garbage = garbage
         self._unreachable = unreachable
         self._loop = asyncio.get_running_loop()
@@ -45,9 +46,13 @@ class Broker:
         self._flush_handle: asyncio.Handle | None = None
         self._blocked: set[bytes] = set()
         self._peers: set[bytes] = set()
-        self._drain = Drain(self._loop, self._socket, self._open, receive)
+        self._sender = b""
+        """Whose blob is being taken."""
+        self._drain = Drain(self._loop, self._socket, self._open, self._take, self._complain)
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._monitor_drain = Drain(self._loop, self._monitor, single, self._on_disconnect)
+        self._monitor_drain = Drain(
+            self._loop, self._monitor, single, self._on_disconnect, self._complain
+        )
         self._monitor_drain.check()
 
     def send(self, identity: bytes, message: Message, body: bytes = b"") -> None:
@@ -130,17 +135,19 @@ class Broker:
         del self._queued_bytes[identity]
         self._blocked.discard(identity)
 
-    def _open(self, frames: list[bytes]) -> Iterator[tuple[bytes, Message, bytes]]:
-        identity = frames[0]
-        self._peers.add(identity)
+    def _open(self, frames: list[bytes]) -> Iterator[tuple[Message, bytes]]:
+        self._sender = frames[0]
+        self._peers.add(self._sender)
         if len(frames) != 2:  # noqa: PLR2004 - identity and blob
-            self._garbage(identity, f"{len(frames)} frames")
-            return
-        try:
-            for message, body in unpack(frames[1]):
-                yield identity, message, body
-        except BadBlobError as error:
-            self._garbage(identity, str(error))
+            self._complain(f"{len(frames)} frames")
+            return iter(())
+        return unpack(frames[1])
+
+    def _take(self, message: Message, body: bytes) -> None:
+        self._receive(self._sender, message, body)
+
+    def _complain(self, reason: str) -> None:
+        self._garbage(self._sender, reason)
 
     def _on_disconnect(self, frames: list[bytes]) -> None:
         """Somebody's socket closed. Who it was shows when each is sent an empty blob."""

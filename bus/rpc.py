@@ -22,6 +22,8 @@ from bus.messages import Caller, Method
 from bus.wording import validation_text
 
 DEFAULT_TIMEOUT_MS = 30_000
+EMPTY_BYTES = len(b"null")
+"""Params no longer than this may be none at all."""
 UNLIMITED_MS = 0
 """For calls that last as long as the work they wait for."""
 
@@ -109,21 +111,30 @@ class Reader(Generic[P]):
 class Bound:
     """A declared method with the object it acts on: decodes params, runs, knows nothing else."""
 
-    __slots__ = ("_decode", "_handler", "declaration")
+    __slots__ = ("_decode", "_handler", "_nothing", "declaration")
 
     def __init__(self, declaration: Declaration, handler: Handler) -> None:
         self.declaration = declaration
         self._handler = handler
         self._decode = Reader(declaration.params)
+        self._nothing: msgspec.Struct | None = None
+        """Params of a request that brings none: decoded once, as they cannot change."""
 
     def __call__(self, call: Call, body: bytes) -> Any | Awaitable[Any]:
         """Result or awaitable of it. Raises RpcError for params the method does not take."""
         try:
-            params = self._decode(body if body and body != b"null" else b"{}")
+            params = self._decode(body) if len(body) > EMPTY_BYTES else self._no_params(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             text = validation_text(str(error))
             raise invalid(f"invalid {self.declaration.name} params: {text}") from error
         return self._handler(call, params)
+
+    def _no_params(self, body: bytes) -> msgspec.Struct:
+        if body not in (b"", b"{}", b"null"):
+            return self._decode(body)
+        if self._nothing is None:
+            self._nothing = self._decode(b"{}")
+        return self._nothing
 
 
 def _integral(value: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import zmq
 
+from bus.codec import BadBlobError
+
 DRAIN_PER_TURN = 500
 """Messages taken before other callbacks get a turn: a busy worker must not starve the sockets."""
 HIGH_WATER_MARK = 1_000
@@ -27,13 +29,14 @@ def set_options(socket: "zmq.Socket[bytes]", max_blob_bytes: int) -> None:
 
 def single(frames: list[bytes]) -> Iterator[tuple[list[bytes]]]:
     """For sockets whose every message is one item: the frames as they came."""
-    yield (frames,)
+    return iter(((frames,),))
 
 
 class Drain:
     """Calls `receive(*item)` for each item `unpack(frames)` finds in a blob, from the loop.
 
-    A blob may hold very many messages, so it is taken over as many turns as needed.
+    A blob may hold very many messages, so it is taken over as many turns as needed. `garbage`
+    is told why a blob could not be read to its end.
 
     The descriptor is edge-triggered: after every drain and every send the socket's events must
     be read again, which `check` does.
@@ -45,11 +48,13 @@ class Drain:
         socket: "zmq.Socket[bytes]",
         unpack: Callable[[list[bytes]], Iterator[tuple[Any, ...]]],
         receive: Callable[..., None],
+        garbage: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._socket = socket
         self._unpack = unpack
         self._receive = receive
+        self._garbage = garbage
         self._scheduled: asyncio.Handle | None = None
         self._blob: Iterator[tuple[Any, ...]] = iter(())
         self._descriptor = int(socket.getsockopt(zmq.FD))
@@ -70,26 +75,30 @@ class Drain:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        for _ in range(DRAIN_PER_TURN):
-            if not self._step() and not self._next_blob():
-                self.check()
-                return
+        left_count = DRAIN_PER_TURN
+        while left_count > 0:
+            try:
+                left_count = self._take(left_count)
+            except BadBlobError as error:
+                self._garbage(str(error))
+            except Exception:  # noqa: BLE001 - one bad message must not leave the others unread
+                _log.exception("message of the bus could not be handled")
+            else:
+                if left_count > 0 and not self._next_blob():
+                    self.check()
+                    return
+            left_count -= 1
         self._scheduled = self._loop.call_soon(self._turn)
 
-    def _step(self) -> bool:
-        """Takes one message of the blob at hand; False when it has no more."""
-        try:
-            item = next(self._blob)
-        except StopIteration:
-            return False
-        except Exception:  # noqa: BLE001 - the loop must go on to the next blob
-            _log.exception("blob of the bus could not be read")
-            return False
-        try:
-            self._receive(*item)
-        except Exception:  # noqa: BLE001 - one bad message must not leave the others unread
-            _log.exception("message of the bus could not be handled")
-        return True
+    def _take(self, left_count: int) -> int:
+        """Handles what is left of the blob at hand, at most so many; returns how many more."""
+        receive = self._receive
+        for item in self._blob:  # goes on where it stopped
+            receive(*item)
+            left_count -= 1
+            if left_count <= 0:
+                break
+        return left_count
 
     def _next_blob(self) -> bool:
         try:

@@ -12,7 +12,7 @@ from gatewayd.front.client import MAX_OPEN_BYTES, MAX_OPEN_CALLS, Client
 from gatewayd.front.forwarder import Forwarder
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.auth import Authenticator
-from gatewayd.protocol.frames import BadFrame, NotJson, RequestFrame, read_request
+from gatewayd.protocol.frames import BadFrame, NotJson, RequestFrame, encode_id, read_request
 from gatewayd.protocol.handshake import Admitted, Knock, Rejected, judge
 from gatewayd.protocol.hello import Hello
 from gatewayd.protocol.origin import HostRules
@@ -115,7 +115,6 @@ class Gateway:
 
     def serve(self, client: Client, message: bytes) -> bytes | None:
         """The answer to a message, or None when it comes later or never."""
-        self.counters["requests"] += 1
         frame = read_request(message)
         if not isinstance(frame, RequestFrame):
             return self._complain(frame)
@@ -124,27 +123,25 @@ class Gateway:
         except Exception as error:
             log.exception("method failed", method=frame.method, id=client.connection_id)
             text = f"{type(error).__name__}: {error}"[:240]
-            return error_frame(bytes(frame.id).decode(), RpcError(UNAVAILABLE, text))
+            return error_frame(frame.id_text(), RpcError(UNAVAILABLE, text))
 
     def _answer(self, client: Client, frame: RequestFrame) -> bytes | None:
-        name = frame.method
-        bound = self._local.get(name)
-        frame_id = bytes(frame.id)
+        bound = self._local.get(frame.method)
         try:
             if bound is None:
-                return self._pass_on(client, frame, frame_id)
+                return self._pass_on(client, frame)
             scope = bound.declaration.scope
             if not client.rights.allows(scope):
                 raise client.rights.refusal(scope)
             result = bound(self._call, bytes(frame.params))
         except RpcError as error:
-            return error_frame(frame_id.decode(), error)
+            return error_frame(frame.id_text(), error)
         payload = result if isinstance(result, bytes) else self.forwarder.encode(result)
         if self.methods.notices:
             self.forwarder.send_notices()
-        return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (frame_id, payload)
+        return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (encode_id(frame.id), payload)
 
-    def _pass_on(self, client: Client, frame: RequestFrame, frame_id: bytes) -> bytes | None:
+    def _pass_on(self, client: Client, frame: RequestFrame) -> bytes | None:
         if frame.method == "connect":
             if not client.rights.allows("admin"):
                 raise client.rights.refusal("admin")
@@ -161,7 +158,7 @@ class Gateway:
         params = bytes(frame.params)
         if client.open_calls >= MAX_OPEN_CALLS or client.open_bytes > MAX_OPEN_BYTES:
             raise unavailable("too many unanswered requests on this connection", 500)
-        text = frame_id.decode()
+        text = frame.id_text()
         origin = ClientOrigin(client.connection_id, text, len(params))
         self.forwarder.forward(method, text, client.caller, origin, params)
         client.open_calls += 1

@@ -24,6 +24,10 @@ MAX_STRANGER_BYTES = handshake.MAX_PAYLOAD_BYTES + 4096
 """WebSocket bytes read before `connect`: one message of the largest size, and a few pings."""
 
 
+ANSWERS_BYTES = 65_536
+"""Answers of one read that are written together; then it is looked whether the client reads."""
+
+
 class Port:
     """What all connections share: the gateway, the places for strangers, the web worker."""
 
@@ -309,13 +313,24 @@ class PortConnection(asyncio.Protocol):
         if self._held:
             self._held += messages
             return
+        gateway.counters["requests"] += len(messages)
+        answers: list[bytes] = []
+        size_bytes = 0
         for at, message in enumerate(messages):
             answer = gateway.serve(client, message)
-            if answer is not None:
-                client.put(frame_text(answer))
+            if answer is None:
+                continue
+            answers.append(frame_text(answer))
+            size_bytes += len(answer)
+            if size_bytes > ANSWERS_BYTES:
+                client.put(b"".join(answers))
+                client.flush()
+                answers, size_bytes = [], 0
                 if client.buffered_bytes() > PAUSE_BYTES:
                     self._held = messages[at + 1 :]
                     break
+        if answers:
+            client.put(answers[0] if len(answers) == 1 else b"".join(answers))
         client.flush()
 
     def _close(self, code: int, reason: str) -> None:

@@ -3,9 +3,10 @@
 The envelope is decoded; params and payloads stay the bytes they came as.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from bus.wording import validation_text
 
@@ -13,18 +14,21 @@ PROTOCOL_VERSION = 3
 NO_ID = b'"invalid"'
 """Id of the answer to a frame whose own id cannot be told."""
 
-
-EMPTY_TEXT_BYTES = 2
-"""An empty JSON string: two quotes."""
+NonEmpty = Annotated[str, Meta(min_length=1)]
+encode_id = msgspec.json.Encoder().encode
 
 
 class RequestFrame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """`{type:"req", id, method, params?}`; id and params as the bytes they came as."""
+    """`{type:"req", id, method, params?}`; params as the bytes they came as."""
 
     type: Literal["req"]
-    id: msgspec.Raw
-    method: str
+    id: NonEmpty
+    method: NonEmpty
     params: msgspec.Raw = msgspec.Raw()
+
+    def id_text(self) -> str:
+        """The id as JSON text, for an answer that echoes it."""
+        return encode_id(self.id).decode()
 
 
 class BadFrame(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +56,7 @@ def read_request(message: bytes) -> RequestFrame | BadFrame | NotJson:
     try:
         if not message.isascii():
             message.decode()
-        frame = _decode(message)
+        return _decode(message)
     except msgspec.ValidationError as error:
         problem = validation_text(str(error))
         if problem.startswith("at /type:"):
@@ -60,14 +64,6 @@ def read_request(message: bytes) -> RequestFrame | BadFrame | NotJson:
         return _explain(message, problem)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return NotJson()
-    raw = bytes(frame.id)
-    if raw[:1] != b'"':
-        return _explain(message, "at /id: must be string")
-    if len(raw) == EMPTY_TEXT_BYTES:
-        return _explain(message, "at /id: must NOT have fewer than 1 characters")
-    if not frame.method:
-        return _explain(message, "at /method: must NOT have fewer than 1 characters")
-    return frame
 
 
 def _explain(message: bytes, problem: str) -> BadFrame | NotJson:

@@ -18,6 +18,7 @@ from gatewayd.protocol.frames import (
     BadFrame,
     NotJson,
     RequestFrame,
+    encode_id,
     read_request,
 )
 
@@ -74,7 +75,7 @@ def judge(message: bytes, knock: Knock, auth: Authenticator, now: float) -> Admi
         return Rejected(None, NORMAL, "")
     if isinstance(frame, BadFrame):
         return Rejected(None, POLICY_VIOLATION, "invalid request frame")
-    frame_id = bytes(frame.id)
+    frame_id = encode_id(frame.id)
     params = _read_params(frame)
     if isinstance(params, RpcError):
         return _reject(frame_id, params)
