@@ -46,6 +46,8 @@ class Broker:
         self._flush_handle: asyncio.Handle | None = None
         self._blocked: set[bytes] = set()
         self._peers: set[bytes] = set()
+        self.counters = {"bus_blobs": 0, "bus_messages": 0}
+        """Sent: how many messages a blob carries tells how well batching works."""
         self._sender = b""
         """Whose blob is being taken."""
         self._drain = Drain(self._loop, self._socket, self._open, self._take, self._complain)
@@ -105,6 +107,8 @@ class Broker:
                 self._blocked.add(identity)
                 return False
             self._blocked.discard(identity)
+            self.counters["bus_blobs"] += 1
+            self.counters["bus_messages"] += count
             self._queued_bytes[identity] -= len(blob)
             del queue[:count]
         return True

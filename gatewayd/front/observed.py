@@ -52,6 +52,7 @@ class Observed:
         counted: dict[str, int] = {
             **gateway.counters,
             **gateway.forwarder.counters,
+            **gateway.forwarder.broker.counters,
             **gateway.audience.counters,
         }
         now = time.monotonic()

@@ -44,7 +44,7 @@ STOP_BUDGET_S = 4.5
 """Then we end whatever hangs; the kernel kills what is left with us (death signal)."""
 STDOUT = 1
 STOPPING_TURN_S = 0.1
-PRELOAD_AFTER_S = 5.0
+PRELOAD_AFTER_S = 1.0
 """By then the processes have started; until then they need the processor more."""
 REPLACING_TURN_S = 0.05
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)

@@ -59,7 +59,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert errors == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its processes are children of ours, which other tests count
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gateway whose agent says everything again."""
     gateway = running.start(tmp_path_factory.mktemp("echo"), ECHO)

@@ -39,7 +39,8 @@ def begin(client: Client, key: str, session: str) -> None:
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_killed_worker_comes_back_alone_and_clients_stay(tmp_path: Path, name: str) -> None:
-    with running(tmp_path / "s", scripted(slow=SLOW)) as tree, tree.client() as client:
+    script = [{"sleep_ms": 60_000}] if name == "agent" else SLOW
+    with running(tmp_path / "s", scripted(slow=script)) as tree, tree.client() as client:
         begin(client, "run-1", "main")
         before = tree.pids()
         after = tree.replaced(name, tree.kill(name))
