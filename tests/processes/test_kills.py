@@ -37,11 +37,20 @@ def begin(client: Client, key: str, session: str) -> None:
     assert said["status"] == "accepted"
 
 
+def await_start(client: Client, key: str) -> None:
+    """Returns once the run has begun; one that has not is simply run by the next worker."""
+    for event in client.events(timeout_s=10):
+        if event.name == "agent" and event.payload["runId"] == key:
+            return
+    raise AssertionError(f"run {key} did not begin")
+
+
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_killed_worker_comes_back_alone_and_clients_stay(tmp_path: Path, name: str) -> None:
     script = [{"sleep_ms": 60_000}] if name == "agent" else SLOW
     with running(tmp_path / "s", scripted(slow=script)) as tree, tree.client() as client:
         begin(client, "run-1", "main")
+        await_start(client, "run-1")
         before = tree.pids()
         after = tree.replaced(name, tree.kill(name))
         others = set(before) - {name}

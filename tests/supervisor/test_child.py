@@ -76,7 +76,9 @@ def test_a_process_starts_with_clean_signals_in_a_session_of_its_own(
     assert found["session"] == found["pid"]
     assert (found["blocked"], found["threads"]) == (0, 1)
     assert found["caught"] == 1 << (signal.SIGINT - 1)  # Python's KeyboardInterrupt
-    assert found["ignored"] == 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+    # The C library's own signals (32 and up) are as whoever started us left them.
+    ordinary = (1 << 31) - 1
+    assert found["ignored"] & ordinary == 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
     assert found["arguments"][1:] == ["describe", str(tmp_path / "facts")]
 
 
