@@ -111,10 +111,12 @@ class Reader(Generic[P]):
 class Bound:
     """A declared method with the object it acts on: decodes params, runs, knows nothing else."""
 
-    __slots__ = ("_decode", "_handler", "_nothing", "declaration")
+    __slots__ = ("_decode", "_handler", "_nothing", "declaration", "is_async")
 
     def __init__(self, declaration: Declaration, handler: Handler) -> None:
         self.declaration = declaration
+        self.is_async = inspect.iscoroutinefunction(handler)
+        """Whether a call returns an awaitable."""
         self._handler = handler
         self._decode = Reader(declaration.params)
         self._nothing: msgspec.Struct | None = None

@@ -268,7 +268,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - told to the caller and logged
             self._report(call, error)
         else:
-            if isinstance(result, Awaitable):
+            if bound.is_async:
                 task = self.tasks.create_task(self._finish(call, result), name=request.method)
                 self._handling[call.call_id] = task
             else:
