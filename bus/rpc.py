@@ -111,12 +111,14 @@ class Reader(Generic[P]):
 class Bound:
     """A declared method with the object it acts on: decodes params, runs, knows nothing else."""
 
-    __slots__ = ("_decode", "_handler", "_nothing", "declaration", "is_async")
+    __slots__ = ("_decode", "_handler", "_nothing", "declaration", "is_async", "scope")
 
     def __init__(self, declaration: Declaration, handler: Handler) -> None:
         self.declaration = declaration
         self.is_async = inspect.iscoroutinefunction(handler)
         """Whether a call returns an awaitable."""
+        self.scope = declaration.scope.value
+        """As plain text: hashing a member of an enum is a call into Python."""
         self._handler = handler
         self._decode = Reader(declaration.params)
         self._nothing: msgspec.Struct | None = None
@@ -191,7 +193,12 @@ _encoder = msgspec.json.Encoder()
 def result_frame(frame_id: str, payload: Any) -> bytes:
     """The `res` frame of a success; `frame_id` is JSON text."""
     body = payload if isinstance(payload, bytes) else _encoder.encode(payload)
-    return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (frame_id.encode(), body)
+    return success_frame(frame_id.encode(), body)
+
+
+def success_frame(frame_id: bytes, payload: bytes) -> bytes:
+    """The same from what is encoded already; joined, because formatting takes twice as long."""
+    return b"".join((b'{"type":"res","id":', frame_id, b',"ok":true,"payload":', payload, b"}"))
 
 
 def error_frame(frame_id: str, error: RpcError) -> bytes:

@@ -260,7 +260,7 @@ class Worker:
         try:
             if bound is None:
                 raise unavailable(f"{request.method} is not served by {self.name}")
-            if self.is_draining and bound.declaration.scope != "read":
+            if self.is_draining and bound.scope != "read":
                 raise unavailable(f"{self.name} is being replaced")
             result = bound(call, body)
         except RpcError as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bus.errors import UNAVAILABLE, RpcError, invalid, unavailable
 from bus.messages import Caller
-from bus.rpc import error_frame
+from bus.rpc import error_frame, success_frame
 from conf.logs import Log
 from gatewayd.front.audience import Audience
 from gatewayd.front.client import MAX_OPEN_BYTES, MAX_OPEN_CALLS, Client
@@ -98,7 +98,7 @@ class Gateway:
             self.methods.snapshots.session_defaults,
         )
         log.debug("client connected", id=client.connection_id, program=client.program)
-        return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (admitted.frame_id, payload)
+        return success_frame(admitted.frame_id, payload)
 
     def left(self, client: Client) -> None:
         """A client's socket is gone."""
@@ -130,16 +130,15 @@ class Gateway:
         try:
             if bound is None:
                 return self._pass_on(client, frame)
-            scope = bound.declaration.scope
-            if not client.rights.allows(scope):
-                raise client.rights.refusal(scope)
+            if not client.rights.allows(bound.scope):
+                raise client.rights.refusal(bound.scope)
             result = bound(self._call, bytes(frame.params))
         except RpcError as error:
             return error_frame(frame.id_text(), error)
         payload = result if isinstance(result, bytes) else self.forwarder.encode(result)
         if self.methods.notices:
             self.forwarder.send_notices()
-        return b'{"type":"res","id":%b,"ok":true,"payload":%b}' % (encode_id(frame.id), payload)
+        return success_frame(encode_id(frame.id), payload)
 
     def _pass_on(self, client: Client, frame: RequestFrame) -> bytes | None:
         if frame.method == "connect":
