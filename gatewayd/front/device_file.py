@@ -138,7 +138,8 @@ def _open(path: Path) -> sqlite3.Connection:
             f"it has schema {version}, this gatewayd knows {SCHEMA_VERSION}: "
             "start the newer gatewayd again"
         )
-    connection.executescript(f"{SCHEMA} PRAGMA user_version={SCHEMA_VERSION};")
+    if version < SCHEMA_VERSION:
+        connection.executescript(f"{SCHEMA} PRAGMA user_version={SCHEMA_VERSION};")
     return connection
 
 

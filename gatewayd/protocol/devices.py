@@ -68,8 +68,9 @@ class Device(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     def with_token(self, token: Token) -> "Device":
         """The device with this token in place of the role's former one."""
-        others = tuple(known for known in self.tokens if known.role != token.role)
-        return replace(self, tokens=(*others, token))
+        by_role = {known.role: known for known in self.tokens}
+        by_role[token.role] = token
+        return replace(self, tokens=tuple(by_role.values()))
 
 
 class PairingRequest(Struct, frozen=True, rename="camel", omit_defaults=True):

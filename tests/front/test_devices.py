@@ -1,7 +1,8 @@
 """Devices at a real front: pairing, tokens, restarts, what may not be had by trickery."""
 
-import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -225,8 +226,8 @@ def test_more_scopes_or_another_role_need_another_approval(alone: FrontProcess):
             assert error["details"]["reason"] == reason
             asked = operator.event("device.pair.requested")["payload"]
             assert asked["isRepair"]
-            params = {"requestId": asked["requestId"]}
-            assert operator.call("device.pair.approve", params)["ok"]
+            approval = {"requestId": asked["requestId"]}
+            assert operator.call("device.pair.approve", approval)["ok"]
         row = listed(operator, device)
     assert row["roles"] == ["operator", "node"]
     assert row["scopes"] == ["operator.read", "operator.write"]
@@ -264,15 +265,15 @@ def test_unknown_devices_roles_and_params_are_named(alone: FrontProcess, method:
 def test_what_was_acknowledged_survives_a_killed_front():
     with running() as front:
         here, remote, late = Device(), Device(), Device()
-        auth = paired(front, here)[1]
+        first, auth = paired(front, here)
+        first.close()
         with front.connect(scopes=[ADMIN]) as operator:
             params = {"requestId": request_of(front, remote, scopes=["operator.read"])}
             assert operator.call("device.pair.approve", params)["ok"]
             gone = {"deviceId": remote.id, "role": "operator"}
             assert operator.call("device.token.revoke", gone)["ok"]
             waiting = request_of(front, late)
-        front.signal(signal.SIGKILL)
-        front.popen.wait(10)
+        front.stop()
         front.start()
         wire, answer = here.knock(front.port, auth["deviceToken"], remote=True)
         assert answer["payload"]["auth"] == auth
@@ -285,8 +286,7 @@ def test_what_was_acknowledged_survives_a_killed_front():
 
 def test_a_front_that_cannot_keep_devices_serves_everyone_else():
     with running() as front:
-        front.signal(signal.SIGKILL)
-        front.popen.wait(10)
+        front.stop()
         (front.state_dir / "front.db").write_bytes(b"no database" * 1000)
         for end in ("-wal", "-shm"):
             (front.state_dir / f"front.db{end}").unlink(missing_ok=True)
@@ -296,6 +296,24 @@ def test_a_front_that_cannot_keep_devices_serves_everyone_else():
         error = rejected(*Device().knock(front.port, TOKEN))
         assert error["code"] == "UNAVAILABLE"
         assert "front.db" in error["message"]
+
+
+def test_what_cannot_be_written_is_told_and_taken_back():
+    with running() as front:
+        device, waiting = Device(), Device()
+        request = {"requestId": request_of(front, waiting)}
+        with closing(sqlite3.connect(front.state_dir / "front.db")) as file:
+            file.execute("DROP TABLE device")
+        error = rejected(*device.knock(front.port, TOKEN))
+        assert (error["code"], "front.db cannot be written" in error["message"]) == (
+            "UNAVAILABLE", True,
+        )  # fmt: skip
+        with front.connect(scopes=[ADMIN]) as operator:
+            answer = operator.call("device.pair.approve", request)
+            assert answer["error"]["code"] == "UNAVAILABLE"
+            result = operator.call("device.pair.list", {})["payload"]
+        assert [row["requestId"] for row in result["pending"]] == [request["requestId"]]
+        assert result["paired"] == []
 
 
 def test_other_clients_are_served_while_devices_wait_for_the_disk(alone: FrontProcess):
@@ -318,10 +336,9 @@ def test_requests_sent_behind_the_connect_are_served_after_it(alone: FrontProces
 
 
 def test_a_client_that_leaves_before_it_is_decided_leaves_nothing(alone: FrontProcess):
-    before = alone.metric("gatewayd_clients")
     wire = Wire.upgraded(alone.port)
     wire.send((device := Device()).request(TOKEN, wire.receive()["payload"]["nonce"]))
     wire.close()
     with alone.connect(scopes=[ADMIN]) as operator:
         wait_until(lambda: device.id in str(operator.call("device.pair.list", {})))
-    wait_until(lambda: alone.metric("gatewayd_clients") == before)
+        wait_until(lambda: operator.call("status")["payload"]["gateway"]["clients"] == 1)
