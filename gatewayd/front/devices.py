@@ -176,7 +176,9 @@ class Devices:
         """Pairs a device of this machine; every other one waits for an operator."""
         request, is_new = self.book.ask(wish, fresh_uuid(), now_ms)
         if not is_new:
-            self.tasks.create_task(self._note(self.book.take_changes()))
+            changes = self.book.take_changes()
+            if changes:
+                self.tasks.create_task(self._note(changes))
             return reject(claim.frame_id, pairing_required(request.request_id, lacks))
         if not request.silent:
             return self._announce(claim, request, lacks, self.book.take_changes())

@@ -5,6 +5,7 @@ be written. Nobody is told of a change before it is durable.
 """
 
 import hmac
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ USE_NOTED_MS = 60_000
 MAX_REQUESTS = 256
 """Waiting at a time; the oldest goes first."""
 MAX_DEVICES = 10_000
+MAX_LOST = 64
+LONGEST_NAME_CHARS = 256
+"""Of what a device says of itself; operators are sent it."""
 _ADMIN, _READ, _WRITE = "operator.admin", "operator.read", "operator.write"
 
 
@@ -148,6 +152,8 @@ class Book:
         self.devices = {device.device_id: device for device in devices}
         self.requests = {request.request_id: request for request in requests}
         self._changes: list[Change] = []
+        self._lost: deque[Change] = deque(maxlen=MAX_LOST)
+        """Changes that were not written but built upon: what is built on them may fail too."""
 
     def take_changes(self) -> list[Change]:
         """What has changed since the last call, in order: to be written."""
@@ -158,12 +164,15 @@ class Book:
         """Takes back what could not be written, unless it has changed again."""
         for change in reversed(changes):
             records: dict[str, Any] = self._records(change.kind)
+            before = change.before
+            for lost in reversed(self._lost):
+                before = lost.before if before is not None and before is lost.after else before
             if records.get(change.key) is not change.after:
-                continue
-            if change.before is None:
+                self._lost.append(change)
+            elif before is None:
                 records.pop(change.key, None)
             else:
-                records[change.key] = change.before
+                records[change.key] = before
 
     # Connect
 
@@ -356,9 +365,10 @@ def _successor(
 
 
 def _description(wish: Wish) -> dict[str, Any]:
-    client = wish.client
+    client, longest = wish.client, LONGEST_NAME_CHARS
     return {
-        "display_name": client.display_name, "platform": client.platform,
+        "display_name": client.display_name and client.display_name[:longest],
+        "platform": client.platform[:longest],
         "client_id": client.id, "client_mode": client.mode, "remote_ip": wish.remote_ip,
     }  # fmt: skip
 

@@ -56,6 +56,11 @@ def test_the_one_that_waits_need_not_be_named(alone: FrontProcess):
     assert "0 devices wait" in result.output
 
 
+def test_without_a_secret_one_is_told_to_give_it(alone: FrontProcess):
+    arguments = ["--url", f"ws://127.0.0.1:{alone.port}", "devices", "list"]
+    assert "give --token or --password" in str(CliRunner().invoke(cli, arguments).exception)
+
+
 def test_what_is_not_there_is_told(alone: FrontProcess):
     for arguments, text in (
         (("approve", "none"), "unknown requestId"), (("revoke", "none"), "unknown deviceId/role"),

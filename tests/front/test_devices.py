@@ -126,6 +126,15 @@ def test_being_here_or_signing_well_is_no_substitute_for_the_secret(
         assert error["message"].startswith("unauthorized: gateway token ")
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Real-IP: ::1",
+     "X-Forwarded-Host: localhost"],
+)  # fmt: skip
+def test_nobody_is_paired_at_once_by_saying_they_are_here(alone: FrontProcess, header: str):
+    request_of(alone, Device(), header=header)
+
+
 def test_a_device_without_a_nonce_is_taken_once_and_only_from_here(alone: FrontProcess):
     device = Device()
     request = device.request(TOKEN, "", version="v1")

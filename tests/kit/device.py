@@ -48,10 +48,11 @@ class Device:
         return request
 
     def knock(
-        self, port: int, token: str, *, remote: bool = False, version: str = "v2", **params: Any
-    ) -> tuple[Wire, dict[str, Any]]:
+        self, port: int, token: str, *, remote: bool = False, version: str = "v2",
+        header: str = "X-Forwarded-For: 203.0.113.5", **params: Any,
+    ) -> tuple[Wire, dict[str, Any]]:  # fmt: skip
         """A connection and the answer to its connect; `remote` comes through a proxy."""
-        wire = Wire.upgraded(port, "X-Forwarded-For: 203.0.113.5\r\n" if remote else "")
+        wire = Wire.upgraded(port, f"{header}\r\n" if remote else "")
         nonce = wire.receive()["payload"]["nonce"]
         wire.send(self.request(token, nonce, version=version, **params))
         return wire, wire.receive()

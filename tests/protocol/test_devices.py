@@ -201,6 +201,26 @@ def test_what_could_not_be_written_is_taken_back():
     assert (book.devices, book.requests) == before
 
 
+def test_what_was_built_on_something_that_was_not_written_is_taken_back_to_what_was_there():
+    book = Book()
+    book.ask(wish(READ), "r", T)
+    book.approve("r", (ADMIN,), "first", T)
+    pairing = book.take_changes()
+    book.admit(wish(READ), "", "first", T)
+    use = book.take_changes()
+    book.rotate(OPERATOR, None, (ADMIN,), "second", T)
+    rotation = book.take_changes()
+    for changes in (pairing, use, rotation):
+        book.undo(changes)
+    assert (book.devices, book.requests) == ({}, {})
+
+
+def test_what_a_device_says_of_itself_is_kept_short():
+    client = Client(id="cli", version="1", platform="p" * 999, mode="cli", display_name="n" * 999)
+    request, _ = Book().ask(wish(client=client), "r", T)
+    assert (request.platform, request.display_name) == ("p" * 256, "n" * 256)
+
+
 def test_a_record_reads_back_as_it_was_written():
     book = paired(READ)
     book.rotate(OPERATOR, None, (ADMIN,), "second", T)
