@@ -11,7 +11,7 @@ from gatewayd.ctl.exit_codes import ExitCode
 from gatewayd.ctl.target import target_options
 from gatewayd.version import version
 
-NOUNS = ("agent", "call", "dashboard", "health", "logs", "pairing", "sessions", "status")
+NOUNS = ("agent", "call", "dashboard", "devices", "health", "logs", "pairing", "sessions", "status")
 
 
 class Nouns(click.Group):

@@ -11,7 +11,7 @@ from conf.environment import port_override, secrets_override
 from conf.paths import Paths, resolve
 from conf.profile import default_port, glance
 from conf.settings import Loaded, load_or_last_good
-from gatewayd.client import Client, Identity, connect
+from gatewayd.client import Client, ClientError, GatewayError, Identity, connect
 from gatewayd.version import version
 
 DEFAULT_TIMEOUT_S = 10.0
@@ -70,13 +70,20 @@ class Target:
     def connect(self) -> Client:
         """A connection with an operator's rights."""
         token, password = self.secrets()
-        return connect(
-            self.address,
-            token=token,
-            password=password,
-            identity=Identity(version=version()),
-            timeout_s=self.timeout,
-        )
+        try:
+            return connect(
+                self.address,
+                token=token,
+                password=password,
+                identity=Identity(version=version()),
+                timeout_s=self.timeout,
+            )
+        except GatewayError as error:
+            if error.code == "NOT_PAIRED" and not token and not password:
+                raise ClientError(
+                    f"no secret is known for {self.address}: give --token or --password"
+                ) from error
+            raise
 
     def call(self, method: str, params: Any = None) -> Any:
         """The result of one call over a connection of its own."""

@@ -21,6 +21,8 @@ from conf.schema import Settings
 from conf.settings import ConfigError, load_or_last_good
 from gatewayd.exit_codes import RefusalError
 from gatewayd.front.audience import Audience
+from gatewayd.front.device_file import DeviceFile
+from gatewayd.front.devices import Devices
 from gatewayd.front.facts import gather, own_presence
 from gatewayd.front.forwarder import Forwarder
 from gatewayd.front.gateway import Gateway
@@ -91,6 +93,8 @@ class Front:
         hello = Hello(facts.version, facts.host, str(paths.config), str(paths.state_dir))
         self.methods = FrontMethods(facts, router.liveness, snapshots, audience)
         self.methods.presence = Presence(own_presence(facts), facts.started_ms)
+        self._device_file = DeviceFile(paths.database("front"))
+        self.methods.devices = Devices(self._device_file, audience)
         self.forwarder = Forwarder(router, audience, self.methods, hello)
         self.forwarder.advertise()
         rules = HostRules(
@@ -113,6 +117,7 @@ class Front:
             self._paths.bus_endpoint, forwarder.receive, forwarder.garbage, forwarder.unreachable
         )
         async with asyncio.TaskGroup() as tasks:
+            self.gateway.tasks = self.methods.devices.tasks = tasks
             observed = Observed(self.gateway, self.methods.facts)
             port = Port(self.gateway, observed, str(self._paths.web_socket), tasks)
             observed.strangers = port.admission.counts
@@ -128,6 +133,7 @@ class Front:
             await self._farewell()
             for timer in timers:
                 timer.cancel()
+        await self._device_file.close()
         forwarder.broker.close()
 
     async def _farewell(self) -> None:

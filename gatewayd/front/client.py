@@ -30,11 +30,13 @@ class Client:
         "_is_local",
         "_loop",
         "_out_bytes",
+        "_who",
         "_ws",
         "connection_id",
-        "instance_id",
+        "device_id",
         "is_dirty",
         "is_leaving",
+        "known_as",
         "mode",
         "open_bytes",
         "open_calls",
@@ -58,7 +60,9 @@ class Client:
         self.rights = rights
         self.mode = params.client.mode
         self.program = params.client.id
-        self.instance_id = params.client.instance_id
+        self.device_id = params.device.id if params.device is not None else None
+        self.known_as = self.device_id or params.client.instance_id
+        """Under which presence keeps it."""
         self.open_calls = 0
         self.open_bytes = 0
         self.is_dirty = False
@@ -71,13 +75,14 @@ class Client:
         self._out_bytes = 0
         self._caps = params.caps
         self._is_local = is_local
+        self._who: Caller | None = None
         self._caller: msgspec.Raw | None = None
 
     @property
-    def caller(self) -> msgspec.Raw:
-        """Who asks, as workers are told; encoded with the first call that leaves the front."""
-        if self._caller is None:
-            caller = Caller(
+    def who(self) -> Caller:
+        """Who asks, as methods are told."""
+        if self._who is None:
+            self._who = Caller(
                 kind="client",
                 id=self.connection_id,
                 role=self.rights.role,
@@ -87,7 +92,13 @@ class Client:
                 caps=self._caps,
                 is_local=self._is_local,
             )
-            self._caller = msgspec.Raw(_encode_caller(caller))
+        return self._who
+
+    @property
+    def caller(self) -> msgspec.Raw:
+        """The same for workers; encoded with the first call that leaves the front."""
+        if self._caller is None:
+            self._caller = msgspec.Raw(_encode_caller(self.who))
         return self._caller
 
     def put(self, framed: bytes) -> None:

@@ -62,8 +62,7 @@ class Forwarder:
 
     def advertise(self) -> None:
         """Renews what `hello-ok` says can be called."""
-        own = self._methods.methods.declarations
-        self._hello.set_methods([*own, *sorted(self.router.methods)])
+        self._hello.set_methods([*self._methods.bound(), *sorted(self.router.methods)])
 
     # Clients' calls
 

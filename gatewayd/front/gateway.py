@@ -1,11 +1,12 @@
 """What the front does with each message of a client: answer it here, or pass it to a worker."""
 
+import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from bus.errors import UNAVAILABLE, RpcError, invalid, unavailable
-from bus.messages import Caller
-from bus.rpc import error_frame, success_frame
+from bus.rpc import error_frame, result_frame, success_frame
 from conf.logs import Log
 from gatewayd.front.audience import Audience
 from gatewayd.front.client import MAX_OPEN_BYTES, MAX_OPEN_CALLS, Client
@@ -13,8 +14,8 @@ from gatewayd.front.forwarder import Forwarder
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.auth import Authenticator
 from gatewayd.protocol.frames import BadFrame, NotJson, RequestFrame, encode_id, read_request
-from gatewayd.protocol.handshake import Admitted, Knock, Rejected, judge
-from gatewayd.protocol.hello import Hello
+from gatewayd.protocol.handshake import Admitted, Claim, Knock, Rejected, judge, reject
+from gatewayd.protocol.hello import Hello, with_auth
 from gatewayd.protocol.origin import HostRules
 from gatewayd.protocol.router import ClientOrigin
 
@@ -29,8 +30,8 @@ class LocalCall:
 
     __slots__ = ("caller", "method")
 
-    def __init__(self, caller: Caller, method: str) -> None:
-        self.caller = caller
+    def __init__(self, client: Client, method: str) -> None:
+        self.caller = client.who
         self.method = method
 
     def accept(self, payload: Any) -> None:
@@ -58,16 +59,36 @@ class Gateway:
         self.hello = hello
         self.counters = {"requests": 0, "bad_frames": 0, "connects": 0, "refused": 0}
         self._logged_at, self._unlogged_count = -REFUSAL_LOG_S, 0
-        self._local = methods.methods.bind(methods)
-        self._call = LocalCall(Caller("client", "front"), "")
+        self.tasks: asyncio.TaskGroup
+        """Owns the calls that are answered later."""
+        self._local = methods.bound()
 
     # Handshake
 
-    def knock(self, message: bytes, knock: Knock) -> Admitted | Rejected:
-        """The verdict on a connection's first message."""
+    def knock(
+        self, message: bytes, knock: Knock
+    ) -> Admitted | Rejected | Coroutine[Any, Any, Admitted | Rejected]:
+        """The verdict on a connection's first message; for some devices it takes a while."""
         verdict = judge(message, knock, self.auth, time.monotonic())
+        if isinstance(verdict, Claim):
+            decided = self.methods.devices.enter(verdict, knock, self.auth)
+            if not isinstance(decided, Admitted | Rejected):
+                return self._later_verdict(decided, verdict, knock)
+            verdict = decided
         if isinstance(verdict, Rejected):
             self._refused(knock.address, verdict.reason or "no request")
+        return verdict
+
+    async def _later_verdict(
+        self, deciding: Coroutine[Any, Any, Admitted | Rejected], claim: Claim, knock: Knock
+    ) -> Admitted | Rejected:
+        try:
+            verdict = await deciding
+        except Exception as error:
+            log.exception("connect failed", address=knock.address)
+            verdict = reject(claim.frame_id, _failure(error))
+        if isinstance(verdict, Rejected):
+            self._refused(knock.address, verdict.reason)
         return verdict
 
     def _refused(self, address: str, reason: str) -> None:
@@ -97,6 +118,8 @@ class Gateway:
             int((now - self.methods.facts.started) * 1000),
             self.methods.snapshots.session_defaults,
         )
+        if admitted.device is not None:
+            payload = with_auth(payload, admitted.device)
         log.debug("client connected", id=client.connection_id, program=client.program)
         return success_frame(admitted.frame_id, payload)
 
@@ -105,7 +128,7 @@ class Gateway:
         self.audience.remove(client)
         now, now_ms = time.monotonic(), int(time.time() * 1000)
         is_news = self.methods.presence.disconnected(
-            client.connection_id, client.instance_id, client.mode, now, now_ms
+            client.connection_id, client.known_as, client.mode, now, now_ms
         )
         if is_news:
             self.forwarder.presence_changed()
@@ -122,8 +145,7 @@ class Gateway:
             return self._answer(client, frame)
         except Exception as error:
             log.exception("method failed", method=frame.method, id=client.connection_id)
-            text = f"{type(error).__name__}: {error}"[:240]
-            return error_frame(frame.id_text(), RpcError(UNAVAILABLE, text))
+            return error_frame(frame.id_text(), _failure(error))
 
     def _answer(self, client: Client, frame: RequestFrame) -> bytes | None:
         bound = self._local.get(frame.method)
@@ -132,13 +154,41 @@ class Gateway:
                 return self._pass_on(client, frame)
             if not client.rights.allows(bound.scope):
                 raise client.rights.refusal(bound.scope)
-            result = bound(self._call, bytes(frame.params))
+            result = bound(LocalCall(client, frame.method), bytes(frame.params))
+            if bound.is_async:
+                self._answer_later(client, frame, result)
+                return None
         except RpcError as error:
             return error_frame(frame.id_text(), error)
         payload = result if isinstance(result, bytes) else self.forwarder.encode(result)
         if self.methods.notices:
             self.forwarder.send_notices()
         return success_frame(encode_id(frame.id), payload)
+
+    def _answer_later(
+        self, client: Client, frame: RequestFrame, work: Coroutine[Any, Any, Any]
+    ) -> None:
+        """Lets a method of the front take its time; others go on meanwhile."""
+        if client.open_calls >= MAX_OPEN_CALLS:
+            work.close()
+            raise unavailable("too many unanswered requests on this connection", 500)
+        client.open_calls += 1
+        self.tasks.create_task(self._finish(client, frame, work))
+
+    async def _finish(
+        self, client: Client, frame: RequestFrame, work: Coroutine[Any, Any, Any]
+    ) -> None:
+        frame_id = frame.id_text()
+        try:
+            answer = result_frame(frame_id, await work)
+        except RpcError as error:
+            answer = error_frame(frame_id, error)
+        except Exception as error:
+            log.exception("method failed", method=frame.method, id=client.connection_id)
+            answer = error_frame(frame_id, _failure(error))
+        client.open_calls -= 1
+        if self.audience.get(client.connection_id) is client:
+            self.audience.answer(client, answer)
 
     def _pass_on(self, client: Client, frame: RequestFrame) -> bytes | None:
         if frame.method == "connect":
@@ -170,3 +220,8 @@ class Gateway:
             log.info("frame is no JSON", answered=False)
             return None
         return error_frame(frame.id.decode(), invalid(f"invalid request frame: {frame.problem}"))
+
+
+def _failure(error: Exception) -> RpcError:
+    """What a client is told of a fault of ours."""
+    return RpcError(UNAVAILABLE, f"{type(error).__name__}: {error}"[:240])

@@ -9,8 +9,9 @@ import msgspec
 from bus.errors import invalid
 from bus.liveness import Liveness
 from bus.messages import Event
-from bus.rpc import Call, LooseParams, Methods, NoParams, Scope
+from bus.rpc import Bound, Call, LooseParams, Methods, NoParams, Scope
 from gatewayd.front.audience import Audience
+from gatewayd.front.devices import Devices
 from gatewayd.front.facts import Facts
 from gatewayd.protocol.presence import Presence
 from gatewayd.protocol.report import process_rows
@@ -59,6 +60,7 @@ class FrontMethods:
         self.snapshots = snapshots
         self.audience = audience
         self.presence: Presence
+        self.devices: Devices
         self.notices: list[tuple[Event, bytes]] = []
         """System events for the workers that asked for them; taken by the forwarder."""
         self.lag_ms = 0.0
@@ -96,6 +98,10 @@ class FrontMethods:
         self.publish_presence()
         self.notices.append((Event("system-event"), msgspec.json.encode({"text": text})))
         return Ok()
+
+    def bound(self) -> dict[str, Bound]:
+        """All methods the front answers, by name."""
+        return {**self.methods.bind(self), **self.devices.methods.bind(self.devices)}
 
     def health_payload(self) -> bytes:
         """The `health` answer, encoded at most four times a second."""

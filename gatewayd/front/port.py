@@ -17,7 +17,7 @@ from gatewayd.front.websocket import WebSocket, frame_text
 from gatewayd.protocol import handshake, hello
 from gatewayd.protocol.access import rights_of
 from gatewayd.protocol.admission import Admission
-from gatewayd.protocol.handshake import Admitted, Knock
+from gatewayd.protocol.handshake import Admitted, Knock, Rejected
 from gatewayd.protocol.origin import FORWARDED, is_local_direct
 
 MAX_STRANGER_BYTES = handshake.MAX_PAYLOAD_BYTES + 4096
@@ -70,7 +70,7 @@ class Port:
 class PortConnection(asyncio.Protocol):
     """One accepted socket, from its first byte to its end."""
 
-    __slots__ = ("_buffer", "_client", "_held", "_knock", "_port", "_searched", "_splice",
+    __slots__ = ("_buffer", "_client", "_early", "_held", "_knock", "_port", "_searched", "_splice",
                  "_stranger_bytes", "_transport", "_ws")  # fmt: skip
 
     def __init__(self, port: Port) -> None:
@@ -84,6 +84,8 @@ class PortConnection(asyncio.Protocol):
         self._knock: Knock | None = None
         self._stranger_bytes = 0
         self._held: list[bytes] = []
+        self._early: list[bytes] | None = None
+        """Said while it was decided whether the client may come in."""
 
     # Transport
 
@@ -211,17 +213,18 @@ class PortConnection(asyncio.Protocol):
             self._transport.write(answer)
             self._transport.close()
             return
-        self._knock = self._knock_of(head)
+        nonce = fresh_uuid()
+        self._knock = self._knock_of(head, nonce)
         self._ws = ws
-        challenge = handshake.challenge(fresh_uuid(), int(time.time() * 1000))
+        challenge = handshake.challenge(nonce, int(time.time() * 1000))
         self._transport.write(answer + frame_text(challenge))
         if len(received) > head.end:
             self._feed_stranger(received[head.end :])
 
-    def _knock_of(self, head: Head) -> Knock:
+    def _knock_of(self, head: Head, nonce: str = "") -> Knock:
         address, host = self._peer()[0], _text(head.header(b"host"))
         is_forwarded = any(head.header(name) is not None for name in FORWARDED)
-        return Knock(address, is_local_direct(address, host, is_forwarded=is_forwarded))
+        return Knock(address, is_local_direct(address, host, is_forwarded=is_forwarded), nonce)
 
     def _http(self, head: Head, received: bytes) -> None:
         path = head.target.partition(b"?")[0]
@@ -258,25 +261,48 @@ class PortConnection(asyncio.Protocol):
         ws, knock = self._ws, self._knock
         assert ws is not None
         assert knock is not None
+        if self._early is not None:
+            self._early.append(data)
+            return
         allowed = MAX_STRANGER_BYTES - self._stranger_bytes
         self._stranger_bytes += len(data)
         messages = ws.feed(data[:allowed])
         self._transport.write(ws.take_output())
         for at, message in enumerate(messages):
             verdict = self._port.gateway.knock(message, knock)
-            if not isinstance(verdict, Admitted):
-                if verdict.answer is not None:
-                    self._transport.write(frame_text(verdict.answer))
-                self._close(verdict.code, verdict.reason)
-                return
-            self._enter(verdict)
-            self._serve(messages[at + 1 :])
-            if len(data) > allowed:
-                self._feed_client(data[allowed:])
+            if isinstance(verdict, Admitted | Rejected):
+                self._settle(verdict, messages[at + 1 :], data[allowed:])
+            else:
+                self._transport.pause_reading()
+                self._early = [data[allowed:]]
+                self._port.spawn(self._wait(verdict, messages[at + 1 :]))
             return
         if ws.open and self._stranger_bytes > MAX_STRANGER_BYTES:
             self._close(handshake.POLICY_VIOLATION, "too much said before connect")
         self._end_if_closed()
+
+    async def _wait(
+        self, deciding: Coroutine[Any, Any, Admitted | Rejected], messages: list[bytes]
+    ) -> None:
+        """Reads nothing more until it is decided whether the client may come in."""
+        verdict = await deciding
+        if self._ws is None or self._ws.closing or self._transport.is_closing():
+            return
+        early, self._early = b"".join(self._early or ()), None
+        self._transport.resume_reading()
+        self._settle(verdict, messages, early)
+
+    def _settle(self, verdict: Admitted | Rejected, messages: list[bytes], rest: bytes) -> None:
+        """Acts on the verdict; what a client has said behind its `connect` is served."""
+        if isinstance(verdict, Rejected):
+            if verdict.answer is not None:
+                self._transport.write(frame_text(verdict.answer))
+            self._close(verdict.code, verdict.reason)
+            return
+        self._enter(verdict)
+        self._serve(messages)
+        if rest:
+            self._feed_client(rest)
 
     def _enter(self, admitted: Admitted) -> None:
         ws, knock = self._ws, self._knock

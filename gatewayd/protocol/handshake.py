@@ -1,7 +1,7 @@
 """The phase before a connection exists: challenge out, `connect` in, a verdict. Pure.
 
-The order of checks is the protocol's (reference section 2.6); device identities are not judged
-here yet, so only the shared secret lets a client in.
+The order of checks is the protocol's (reference section 2.6). A client without a device needs
+the shared secret; what one with a device claims is judged in `claims.py`.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from bus.errors import NOT_PAIRED, RpcError, invalid
 from bus.rpc import Reader, error_frame
 from bus.wording import validation_text
 from gatewayd.protocol.auth import Authenticator, granted_scopes
-from gatewayd.protocol.connect import CLIENT_IDS, ConnectParams
+from gatewayd.protocol.connect import CLIENT_IDS, ConnectParams, Device
+from gatewayd.protocol.devices import Pass
 from gatewayd.protocol.frames import (
     PROTOCOL_VERSION,
     BadFrame,
-    NotJson,
     RequestFrame,
     encode_id,
     read_request,
@@ -42,6 +42,8 @@ class Knock:
     """Peer IP address."""
     is_local: bool
     """Loopback peer, local Host name, no proxy."""
+    nonce: str = ""
+    """Of the challenge it got."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,16 @@ class Admitted:
     frame_id: bytes
     params: ConnectParams
     scopes: tuple[str, ...]
+    device: Pass | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The client says it is a device; whether it is has to be looked at."""
+
+    frame_id: bytes
+    params: ConnectParams
+    device: Device
 
 
 @dataclass(frozen=True)
@@ -68,21 +80,28 @@ def challenge(nonce: str, now_ms: int) -> bytes:
     return b'{"type":"event","event":"connect.challenge","payload":%b}' % payload
 
 
-def judge(message: bytes, knock: Knock, auth: Authenticator, now: float) -> Admitted | Rejected:
+def judge(
+    message: bytes, knock: Knock, auth: Authenticator, now: float
+) -> Admitted | Rejected | Claim:
     """The verdict on a connection's first message."""
     frame = read_request(message)
-    if isinstance(frame, NotJson):
-        return Rejected(None, NORMAL, "")
-    if isinstance(frame, BadFrame):
-        return Rejected(None, POLICY_VIOLATION, "invalid request frame")
+    if not isinstance(frame, RequestFrame):
+        is_json = isinstance(frame, BadFrame)
+        told = (POLICY_VIOLATION, "invalid request frame") if is_json else (NORMAL, "")
+        return Rejected(None, *told)
     frame_id = encode_id(frame.id)
     params = _read_params(frame)
     if isinstance(params, RpcError):
-        return _reject(frame_id, params)
-    error = _objection(params) or auth.check(params.auth, params.client, knock.address, now)
+        return reject(frame_id, params)
+    error = _objection(params)
     if error is not None:
         is_version = error.message == "protocol mismatch"
-        return _reject(frame_id, error, PROTOCOL_ERROR if is_version else POLICY_VIOLATION)
+        return reject(frame_id, error, PROTOCOL_ERROR if is_version else POLICY_VIOLATION)
+    if params.device is not None:
+        return Claim(frame_id, params, params.device)
+    error = _nameless(params) or auth.check(params.auth, params.client, knock.address, now)
+    if error is not None:
+        return reject(frame_id, error)
     return Admitted(frame_id, params, granted_scopes(params.scopes))
 
 
@@ -104,12 +123,17 @@ def _objection(params: ConnectParams) -> RpcError | None:
         return invalid("protocol mismatch", {"expectedProtocol": PROTOCOL_VERSION})
     if params.role not in ("operator", "node"):
         return invalid("invalid role")
-    if params.role == "node" and params.device is None:
-        return RpcError(NOT_PAIRED, "device identity required")
-    if params.role == "node":
-        return RpcError(NOT_PAIRED, "pairing required")
     return None
 
 
-def _reject(frame_id: bytes, error: RpcError, code: int = POLICY_VIOLATION) -> Rejected:
+def _nameless(params: ConnectParams) -> RpcError | None:
+    """Why a client without a device cannot come in, whatever its secret is worth."""
+    if params.role == "operator" and (params.auth.token or params.auth.password):
+        return None
+    details = {"code": "DEVICE_IDENTITY_REQUIRED"}
+    return RpcError(NOT_PAIRED, "device identity required", details=details)
+
+
+def reject(frame_id: bytes, error: RpcError, code: int = POLICY_VIOLATION) -> Rejected:
+    """The verdict that tells a client `error`."""
     return Rejected(error_frame(frame_id.decode(), error), code, error.message)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gatewayd.protocol.devices import Pass
 from gatewayd.protocol.frames import PROTOCOL_VERSION
 from gatewayd.protocol.outbox import MAX_BUFFERED_BYTES
 
@@ -12,6 +13,7 @@ MAX_PAYLOAD_BYTES = 524_288
 TICK_INTERVAL_S = 30
 EVENTS = (
     "connect.challenge", "agent", "chat", "presence", "tick", "shutdown", "health",
+    "device.pair.requested", "device.pair.resolved",
 )  # fmt: skip
 
 _encode = msgspec.json.Encoder().encode
@@ -63,3 +65,8 @@ class Hello:
             session_defaults,
             self._policy,
         )
+
+
+def with_auth(payload: bytes, device: Pass) -> bytes:
+    """The payload for a paired device: it is told its token."""
+    return b'%b,"auth":%b}' % (payload[:-1], _encode(device.shape()))

@@ -65,7 +65,8 @@ class Presence:
         client = params.client
         if client.mode == "cli":
             return
-        key = _key(client.instance_id or connection_id)
+        device_id = params.device.id if params.device is not None else None
+        key = _key(device_id or client.instance_id or connection_id)
         fields: dict[str, Any] = {
             "host": client.display_name or client.id,
             "ip": where,
@@ -76,19 +77,23 @@ class Presence:
             "mode": client.mode,
             "roles": [params.role],
             "scopes": list(scopes),
-            "instanceId": client.instance_id,
+            "deviceId": device_id,
+            "instanceId": device_id or client.instance_id,
             "reason": "connect",
         }
         self._merge(key, fields, now, now_ms)
         self._rows[key].connections.add(connection_id)
         self.version += 1
 
-    def disconnected(self, connection_id: str, instance_id: str | None, mode: str,
+    def disconnected(self, connection_id: str, known_as: str | None, mode: str,
                      now: float, now_ms: int) -> bool:  # fmt: skip
-        """Marks the row of a client that left; tells whether others should hear of it."""
+        """Marks the row of a client that left; tells whether others should hear of it.
+
+        `known_as` is its device id, else its instance id.
+        """
         if mode == "cli":
             return False
-        row = self._rows.get(_key(instance_id or connection_id))
+        row = self._rows.get(_key(known_as or connection_id))
         self.version += 1
         if row is None:
             return True

@@ -167,6 +167,10 @@ class FrontProcess(Process):
         wait_until(lambda: self.events().count("worker ready") > before, 20)
         return worker
 
+    def stop(self) -> None:
+        """Kills it; `start` brings it back with the same sockets and state."""
+        super().end()
+
     def end(self) -> None:
         for worker in self.workers:
             worker.end()

@@ -88,15 +88,24 @@ def test_integers_may_be_written_with_a_fraction_of_zero():
     assert isinstance(verdict(minProtocol=3.0, maxProtocol=3.0), Admitted)
 
 
-@pytest.mark.parametrize(("token", "what"), [("", "missing"), ("wrong", "mismatch")])
-def test_a_client_without_the_secret_is_told_what_to_do(token: str, what: str):
-    error = refusal(token=token)
+@pytest.mark.parametrize(
+    ("auth", "what"), [({"password": TOKEN}, "missing"), ({"token": "wrong"}, "mismatch")]
+)
+def test_a_client_without_the_secret_is_told_what_to_do(auth: dict, what: str):
+    error = refusal(auth=auth)
     assert error["code"] == "INVALID_REQUEST"
     assert error["message"].startswith(f"unauthorized: gateway token {what} (set gateway.remote.")
-    error = refusal(token=token, client=client(id="opensoul-control-ui", mode="ui"))
+    error = refusal(auth=auth, client=client(id="opensoul-control-ui", mode="ui"))
     assert "Control UI settings" in error["message"]
-    error = refusal(token=token, client=client(id="test", mode="test"))
+    error = refusal(auth=auth, client=client(id="test", mode="test"))
     assert error["message"].endswith("(provide gateway auth token)")
+
+
+@pytest.mark.parametrize("auth", [{}, {"token": ""}, {"token": "", "password": ""}])
+def test_a_client_that_proves_nothing_is_asked_who_it_is(auth: dict):
+    error = refusal(auth=auth)
+    assert (error["code"], error["message"]) == ("NOT_PAIRED", "device identity required")
+    assert error["details"] == {"code": "DEVICE_IDENTITY_REQUIRED"}
 
 
 def test_only_the_modes_own_secret_counts():

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatewayd.protocol.connect import ConnectParams
+from gatewayd.protocol.connect import ConnectParams, Device
 from gatewayd.protocol.presence import LONGEST_CHARS, MAX_ROWS, TTL_S, Presence, parse_text
 
 
@@ -31,6 +31,20 @@ def rows(store: Presence, now: float = 0.0) -> list[dict[str, Any]]:
 
 def note(store: Presence, text: str, now: float = 0.0, **given: Any) -> None:
     store.note(text, given, now, int(now * 1000))
+
+
+def test_connections_of_one_device_share_a_row_until_the_last_has_left():
+    store, block = presence(), {"id": "ID", "publicKey": "k", "signature": "s", "signedAt": 1}
+    device = msgspec.convert(block, Device)
+    for number, role in enumerate(("operator", "node")):
+        given = msgspec.structs.replace(params(f"i-{number}"), device=device, role=role)
+        store.connected(f"c{number}", given, None, 0.0, 0, ())
+    (row,) = rows(store)
+    assert (row["deviceId"], row["instanceId"], row["roles"]) == ("ID", "ID", ["operator", "node"])
+    store.disconnected("c0", "ID", "ui", 1.0, 1000)
+    assert [row["reason"] for row in rows(store)] == ["connect"]
+    store.disconnected("c1", "ID", "ui", 1.0, 1000)
+    assert [row["reason"] for row in rows(store)] == ["disconnect"]
 
 
 def test_a_client_has_a_row_from_connect_to_five_minutes_after_it_left():

@@ -114,7 +114,7 @@ export class Gateway {
       this.#become({ kind: "connected" });
       this.on.hello(hello);
     } catch (error) {
-      if (!/^unauthorized/i.test(error.message)) return; // closed: tried again
+      if (!/^(unauthorized|device identity required)/i.test(error.message)) return; // closed: tried again
       this.#drop();
       clearTimeout(this.#watchTimer);
       this.#become({ kind: "refused", reason: error.message });
