@@ -52,7 +52,7 @@ CAPABILITIES = {
     ),
     "health": Capability(
         families=_names("logs doctor update config wizard"),
-        topics=_names("health"),
+        topics=_names("health system-event"),
         calls=_names("send channels agent"),
         parts=_names("health"),
     ),

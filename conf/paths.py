@@ -74,6 +74,11 @@ class Paths:
         return self.state_dir / "config.last-good.json"
 
     @property
+    def restart_sentinel(self) -> Path:
+        """What a change of the config leaves for the processes that start with it."""
+        return self.state_dir / "restart-sentinel.json"
+
+    @property
     def workspace(self) -> Path:
         """Where agents keep their files."""
         return self.state_dir / "workspace"

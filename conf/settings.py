@@ -39,14 +39,37 @@ class Loaded:
     exists: bool
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A text of a config file, read as far as its errors allow."""
+
+    written: dict[str, Any]
+    """The file's content, references to the environment as they stand there."""
+    resolved: dict[str, Any]
+    """The same with references replaced."""
+    loaded: Loaded | None
+    """None when there are problems."""
+    problems: tuple[Problem, ...] = ()
+
+
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
     """Settings of the file at `path`; a missing file is a valid, empty one.
 
     Raises ConfigError naming the file, each key, and the nearest valid key.
     """
+    examined = examine(path, read_text(path), environ)
+    if examined.loaded is None:
+        raise ConfigError(path, list(examined.problems))
+    return examined.loaded
+
+
+def examine(path: Path, text: str | None, environ: Mapping[str, str] | None = None) -> Examined:
+    """What `text` (None: there is no file) would mean at `path`, and everything wrong with it."""
     env = os.environ if environ is None else environ
-    text = _read(path)
-    value = _parse(path, text) if text is not None else {}
+    try:
+        value = _parse_object(path, text) if text is not None else {}
+    except ConfigError as error:
+        return Examined({}, {}, None, tuple(error.problems))
     problems: list[Problem] = []
     resolved = _substitute(value, env, "", problems)
     settings, found = check(resolved, Settings)
@@ -55,8 +78,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Loaded:
     channels, found = check_channels(sections)
     problems += found
     if problems or settings is None:
-        raise ConfigError(path, problems)
-    return Loaded(settings, channels, exists=text is not None)
+        return Examined(value, resolved, None, tuple(problems))
+    return Examined(value, resolved, Loaded(settings, channels, exists=text is not None))
 
 
 def load_or_last_good(paths: Paths) -> tuple[Loaded, ConfigError | None]:
@@ -94,7 +117,8 @@ def _raw_channels(value: Any) -> Mapping[str, Any]:
     return channels if isinstance(channels, dict) else {}
 
 
-def _read(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
+    """The file's text, None when there is none. Raises ConfigError."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -111,11 +135,16 @@ def _read(path: Path) -> str | None:
         raise ConfigError(path, [Problem("", message)]) from error
 
 
-def _parse(path: Path, text: str) -> Any:
+def parse(path: Path, text: str) -> Any:
+    """The value a JSON5 text means. Raises ConfigError."""
     try:
-        value = pyjson5.loads(text) if text.strip() else {}
+        return pyjson5.loads(text) if text.strip() else {}
     except (pyjson5.Json5Exception, RecursionError) as error:
         raise ConfigError(path, [Problem("", _syntax_message(text, error))]) from error
+
+
+def _parse_object(path: Path, text: str) -> dict[str, Any]:
+    value = parse(path, text)
     if not isinstance(value, dict):
         raise ConfigError(path, [Problem("", "must be one object: { … }")])
     return value

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
+from conf.redaction import is_secret
+
 LONGEST_SHOWN_CHARS = 24
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -55,7 +57,7 @@ def _problems(value: object, kind: Any, key: str) -> Iterator[Problem]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield Problem(key, _reword(str(error), value))
+        yield Problem(key, _reword(str(error), value, is_shown=not is_secret(key)))
 
 
 def _object_problems(
@@ -99,14 +101,14 @@ def _item_kind(kind: Any) -> Any | None:
     return None
 
 
-def _reword(message: str, value: object) -> str:
+def _reword(message: str, value: object, *, is_shown: bool) -> str:
     """msgspec's text in the words of the file, with the value that was found if it is short."""
     text = message.split(" - at ", maxsplit=1)[0]
     for theirs, ours in (("`str`", "text"), ("`int`", "a whole number"), ("`bool`", "true/false")):
         text = text.replace(theirs, ours)
     shown = repr(value)
     is_long = len(shown) > LONGEST_SHOWN_CHARS  # and longer text may be a secret
-    return text if is_long or shown in text else f"{text} (found {shown})"
+    return text if is_long or not is_shown or shown in text else f"{text} (found {shown})"
 
 
 def _join(key: str, name: str) -> str:

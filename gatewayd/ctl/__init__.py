@@ -11,7 +11,10 @@ from gatewayd.ctl.exit_codes import ExitCode
 from gatewayd.ctl.target import target_options
 from gatewayd.version import version
 
-NOUNS = ("agent", "call", "dashboard", "devices", "health", "logs", "pairing", "sessions", "status")
+NOUNS = (
+    "agent", "call", "config", "dashboard", "devices", "health", "logs", "pairing", "protocol",
+    "sessions", "status",
+)  # fmt: skip
 
 
 class Nouns(click.Group):

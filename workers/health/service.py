@@ -1,4 +1,4 @@
-"""The health worker: reads the log for clients, watches disk, clocks, processes and workers."""
+"""The health worker: log and config for clients; watches disk, clocks, processes, workers."""
 
 import asyncio
 import os
@@ -13,7 +13,10 @@ from bus.errors import unavailable
 from bus.rpc import Bound, Call, Methods, Params, Scope
 from conf.environment import supervisor_pid
 from workers.health import findings, log_tail, machine
+from workers.health.absent_methods import AbsentMethods
+from workers.health.config_methods import ConfigMethods
 from workers.health.recovery import Observation, Problem, Recovery
+from workers.health.restart import Restarts
 from workers.runtime import Service, Worker
 
 LOOK_S = 5.0
@@ -74,13 +77,20 @@ class Health:
         self._reported_at = 0.0
         self._problems: dict[str, Problem] = {}
         self._worker: Worker
+        self._restarts: Restarts
 
     async def start(self, worker: Worker) -> Mapping[str, Bound]:
         """Takes a first look and goes on looking."""
         self._worker = worker
         self._look()
         worker.spawn(self._watch(), "watch")
-        return self.methods.bind(self)
+        self._restarts = Restarts(worker, supervisor_pid())
+        config = ConfigMethods(worker, self._restarts)
+        return {
+            **self.methods.bind(self),
+            **ConfigMethods.methods.bind(config),
+            **AbsentMethods.methods.bind(AbsentMethods()),
+        }
 
     @methods.method("logs.tail", scope=Scope.READ)
     async def tail(self, call: Call, params: TailParams) -> TailResult:
@@ -105,13 +115,17 @@ class Health:
             self._worker.log.warning("report about workers not understood", error=str(error))
             return
         self._reported_at = time.monotonic()
+        if any(row.name == "agent" and row.state == "ready" for row in self._rows):
+            self._restarts.deliver()
         self._recover()
 
     async def drain(self) -> None:
-        """Every answer is short; nothing has to be waited for."""
+        """Every answer is short; a restart that was promised is asked for now."""
+        self._restarts.flush()
 
     async def stop(self) -> None:
-        """Nothing here must be durable."""
+        """What is durable is so already; a restart that was promised is asked for now."""
+        self._restarts.flush()
 
     async def _watch(self) -> None:
         due = time.monotonic() + LOOK_S
