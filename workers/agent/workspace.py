@@ -71,11 +71,15 @@ def read(root: Path, name: str) -> File:
         return File(name, str(path), missing=True)
     except OSError as error:
         raise _unusable(path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise unavailable(f"{path} is not a regular file: remove it", None)
-        content = file.read(LARGEST_FILE_BYTES + 1)
+        content = _content(descriptor)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    finally:
+        os.close(descriptor)
     if len(content) > LARGEST_FILE_BYTES:
         raise unavailable(f"{path} is larger than {LARGEST_FILE_BYTES} bytes: shorten it", None)
     text = content.decode(errors="replace")
@@ -86,7 +90,7 @@ def write(root: Path, name: str, content: str) -> File:
     """Replaces a file, 0600; its workspace is created if need be. Raises RpcError."""
     path = root / name
     ensure(root)
-    if _is_there(path) and _regular(path) is None:
+    if os.path.lexists(path) and _regular(path) is None:
         raise unavailable(f"{path} is not a regular file: remove it", None)
     try:
         write_private(path, content.encode(errors="replace"))
@@ -102,6 +106,11 @@ def _described(root: Path, name: str) -> File:
     return File(name, str(root / name), False, status.st_size, _ms(status))
 
 
+def _content(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(LARGEST_FILE_BYTES + 1)
+
+
 def _is_old_memory(root: Path) -> bool:
     return _regular(root / MEMORY) is None and _regular(root / OLD_MEMORY) is not None
 
@@ -113,10 +122,6 @@ def _regular(path: Path) -> os.stat_result | None:
     except OSError:
         return None
     return status if stat.S_ISREG(status.st_mode) else None
-
-
-def _is_there(path: Path) -> bool:
-    return os.path.lexists(path)
 
 
 def _ms(status: os.stat_result) -> int:
