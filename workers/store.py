@@ -43,6 +43,7 @@ class Store:
 
     def __init__(self, path: Path, migrations: Sequence[str]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._path = path
         self._writer = _connect(path)
         _migrate(self._writer, path, migrations)
         self._reader = _connect(path)
@@ -67,6 +68,18 @@ class Store:
     def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Runs a short query now, in the loop: for queries that end in a millisecond or two."""
         return job(self._reader)
+
+    async def read_aside(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs a query that may take long, in a thread on a connection of its own."""
+        return await asyncio.to_thread(self._read_aside, job)
+
+    def _read_aside(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        try:
+            connection.execute("PRAGMA query_only=ON")
+            return job(connection)
+        finally:
+            connection.close()
 
     async def close(self) -> None:
         """Commits what is queued and closes the files."""

@@ -12,8 +12,9 @@ MAX_PAYLOAD_BYTES = 524_288
 """Largest frame of a client: `policy.maxPayload` of protocol 3."""
 TICK_INTERVAL_S = 30
 EVENTS = (
-    "connect.challenge", "agent", "chat", "presence", "tick", "shutdown", "health",
-    "device.pair.requested", "device.pair.resolved",
+    "connect.challenge", "agent", "chat", "presence", "tick", "talk.mode", "shutdown", "health",
+    "device.pair.requested", "device.pair.resolved", "voicewake.changed",
+    "exec.approval.requested", "exec.approval.resolved",
 )  # fmt: skip
 
 _encode = msgspec.json.Encoder().encode

@@ -51,6 +51,7 @@ class AgentMethods:
         known = self._sessions.key_of(params.session_id) if params.session_id else None
         key = requests.session_key(self._settings, params, known)
         new = requests.agent_run(self._settings, self._channels, call.caller, params, key)
+        requests.check_send_policy(self._sessions.get(key))
         active, _ = await self._runs.accept(new)
         if not isinstance(active, Active):
             return answers.final(active)

@@ -67,6 +67,8 @@ class ChatMethods:
         requests.check_attachments("chat.send", params.attachments)
         if not params.message.strip():
             raise invalid("message required: the attachments hold nothing a model can read")
+        key = keys.canonical(self._settings, params.session_key)
+        requests.check_send_policy(self._sessions.get(key))
         if requests.is_stop(params.message):
             return self._aborted(params.session_key, None, "stop")
         new = requests.chat_run(self._settings, call.caller, params)
@@ -94,6 +96,8 @@ class ChatMethods:
                 )
             )
         answer["thinkingLevel"] = (session and session.entry.thinking_level) or "off"
+        if session is not None and session.entry.verbose_level is not None:
+            answer["verboseLevel"] = session.entry.verbose_level
         answer["messages"] = msgspec.Raw(messages)
         return _encode(answer)
 

@@ -4,14 +4,13 @@ import asyncio
 import os
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 
 from msgspec.structs import replace
 
 from bus.errors import RpcError
 from conf.paths import Paths
 from conf.schema import Settings
-from workers.agent import answers, models, prompt, tables, transcript, tree
+from workers.agent import answers, models, prompt, spending, tables, transcript, tree, workspace
 from workers.agent.clock import now_ms
 from workers.agent.contract import Delta, Done, Exit, Failed, Spec, Turn
 from workers.agent.ledger import (
@@ -23,7 +22,7 @@ from workers.agent.ledger import (
     timeout_stop,
     verdict,
 )
-from workers.agent.records import Entry, Run, Session
+from workers.agent.records import Entry, Run, Session, Spent
 from workers.agent.run_process import RunnerError, RunProcess
 from workers.agent.runner import Runner
 from workers.agent.sessions import Sessions, spoken
@@ -53,6 +52,8 @@ class Active:
         self.ended: asyncio.Future[Run] = loop.create_future()
         self.stop: Stop | None = None
         self.process: RunProcess | None = None
+        self.model: tuple[str, str, int] | None = None
+        """Provider, model and context size that answer, once that is decided."""
         self.is_answered = False
         """The process said its last word; too late to stop it."""
 
@@ -75,6 +76,7 @@ class _Prompt:
     spec: Spec
     events: tuple[str, ...]
     last_event: int
+    context_tokens: int
 
 
 class Execution:
@@ -92,6 +94,7 @@ class Execution:
         """Runs `active` to its end; returns when its process is gone and the end committed."""
         try:
             made = self._prompt(active.run)
+            active.model = (made.spec.provider_id, made.spec.model, made.context_tokens)
             process = await self._runner.prepare(made.spec)
         except (models.ModelError, RunnerError, OSError) as error:
             self._log.warning("run cannot start", run_id=active.run.run_id, error=str(error))
@@ -148,7 +151,8 @@ class Execution:
     # Before the process is let go
 
     def _prompt(self, run: Run) -> _Prompt:
-        choice = models.choose(self._settings, run.agent_id)
+        session = self._sessions.get(run.session_key)
+        choice = models.choose(self._settings, run.agent_id, session)
         agent = models.agent_entry(self._settings, run.agent_id)
         defaults = self._settings.agents.defaults
         name = (agent.identity.name or agent.name if agent else None) or run.agent_id
@@ -163,7 +167,6 @@ class Execution:
             bodies = tables.newest_entries(db, run.session_id, types, HISTORY_ENTRIES)
             return prompt.fit(transcript.turns(bodies), message, budget)
 
-        workspace = (agent and agent.workspace) or defaults.workspace or str(self._paths.workspace)
         spec = Spec(
             run_id=run.run_id,
             session_key=run.session_key,
@@ -173,10 +176,11 @@ class Execution:
             model=choice.model,
             system=system,
             turns=self._store.read(conversation),
-            workspace=str(Path(workspace).expanduser()),
+            workspace=str(workspace.directory(self._settings, self._paths, run.agent_id)),
             model_socket=str(self._paths.model_socket),
         )
-        return _Prompt(spec, events, waiting[-1][0] if waiting else 0)
+        last_event = waiting[-1][0] if waiting else 0
+        return _Prompt(spec, events, last_event, choice.context_tokens)
 
     async def _begin(self, active: Active, process: RunProcess, made: _Prompt) -> None:
         """Writes down that the run is running, and lets its process go."""
@@ -251,7 +255,9 @@ class Execution:
             error=end.error,
             stop_reason=end.stop_reason,
         )
-        provider, model, window = models.names(self._settings, run.agent_id)
+        session = self._sessions.get(run.session_key)
+        named = active.model or models.names(self._settings, run.agent_id, session)
+        provider, model, _ = named
         if end.state is RunState.OK:
             meta = {
                 "sessionId": run.session_id,
@@ -264,8 +270,9 @@ class Execution:
         entries = transcript.end_entries(run, end, (provider, model), now)
         if before.state is RunState.ACCEPTED:
             entries = [*transcript.user_entries(run, (), now), *entries]
-        session = self._updated(run, end, (provider, model, window), now)
-        await self._commit(run, before.state, entries, session)
+        spent = spending.of_run(run, end, (provider, model), session, now)
+        session = self._updated(run, end, named, now)
+        await self._commit(run, before.state, entries, session, spent=spent)
         active.run = run
         active.stream.end(run, end.text)
         active.ended.set_result(run)
@@ -300,6 +307,7 @@ class Execution:
         entries: list[Entry],
         session: Session | None = None,
         *,
+        spent: Spent | None = None,
         drained_up_to: int = 0,
     ) -> None:
         """Writes a step of a run; tries again while the disk refuses (full, for example)."""
@@ -310,6 +318,8 @@ class Execution:
                 tables.append(db, entry)
             if session is not None:
                 tables.put_session(db, session)
+            if spent is not None:
+                spending.add(db, spent)
             if drained_up_to:
                 tables.drain_system_events(db, run.session_key, drained_up_to)
 

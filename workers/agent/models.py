@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from conf.schema import Agent, Model, Provider, Settings
+from workers.agent.records import Session
 
 LOCAL = Provider(
     api="local-gguf",
@@ -45,12 +46,29 @@ def agent_entry(settings: Settings, agent_id: str) -> Agent | None:
     return next((agent for agent in settings.agents.list if agent.id == agent_id), None)
 
 
-def choose(settings: Settings, agent_id: str) -> Choice:
-    """The model for an agent. Raises ModelError naming the config key and what there is."""
+def choose(settings: Settings, agent_id: str, session: Session | None = None) -> Choice:
+    """The model for an agent, in `session` the one chosen for that.
+
+    Raises ModelError naming where the choice was made and what there is.
+    """
+    chosen = override(session)
+    if session is not None and chosen is not None:
+        return find(settings, chosen, f"the model that sessions.patch set for {session.key}")
     agent = agent_entry(settings, agent_id)
     is_own = agent is not None and agent.model is not None
     place = f"agents.list[{agent_id}].model" if is_own else "agents.defaults.model.primary"
-    wanted = reference(settings, agent_id)
+    return find(settings, reference(settings, agent_id), place)
+
+
+def override(session: Session | None) -> str | None:
+    """`<provider>/<model>` as a person chose it for a session."""
+    if session is None or session.entry.model_override is None:
+        return None
+    return f"{session.entry.provider_override}/{session.entry.model_override}"
+
+
+def find(settings: Settings, wanted: str, place: str) -> Choice:
+    """The model called `<provider>/<model>`; `place` says who wants it. Raises ModelError."""
     provider_id, separator, model = wanted.partition("/")
     known = providers(settings)
     if not separator or not model:
@@ -74,11 +92,14 @@ def reference(settings: Settings, agent_id: str) -> str:
     return (chosen or settings.agents.defaults.model).primary
 
 
-def names(settings: Settings, agent_id: str) -> tuple[str, str, int]:
+def names(
+    settings: Settings, agent_id: str, session: Session | None = None
+) -> tuple[str, str, int]:
     """Provider, model and context size for listings; never fails."""
-    provider_id, _, model = reference(settings, agent_id).partition("/")
+    wanted = override(session) or reference(settings, agent_id)
+    provider_id, _, model = wanted.partition("/")
     try:
-        return provider_id, model, choose(settings, agent_id).context_tokens
+        return provider_id, model, choose(settings, agent_id, session).context_tokens
     except ModelError:
         return provider_id, model, settings.agents.defaults.context_tokens
 

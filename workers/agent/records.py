@@ -22,6 +22,20 @@ class SessionEntry(Struct, frozen=True, omit_defaults=True, rename="camel"):
     system_sent: bool = False
     aborted_last_run: bool = False
     thinking_level: str | None = None
+    verbose_level: str | None = None
+    reasoning_level: str | None = None
+    elevated_level: str | None = None
+    response_usage: str | None = None
+    exec_host: str | None = None
+    exec_security: str | None = None
+    exec_ask: str | None = None
+    exec_node: str | None = None
+    provider_override: str | None = None
+    """With `model_override`: the model a person chose for this session."""
+    model_override: str | None = None
+    send_policy: str | None = None
+    """`deny`: nothing may be sent into the session."""
+    group_activation: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0
@@ -43,6 +57,28 @@ class Session(Struct, frozen=True):
     updated_at: int
     """ms since the epoch"""
     entry: SessionEntry = SessionEntry()
+
+
+class Spent(Struct, frozen=True):
+    """What one ended run cost; kept when the run itself is forgotten."""
+
+    run_id: str
+    ts: int
+    """ms since the epoch, when it ended"""
+    session_key: str
+    session_id: str
+    agent_id: str
+    channel: str
+    """Empty: none is known."""
+    provider: str
+    model: str
+    state: str
+    has_answer: bool
+    duration_ms: int | None
+    """None: it never began."""
+    input: int
+    output: int
+    total: int
 
 
 class RunParams(Struct, frozen=True, omit_defaults=True):

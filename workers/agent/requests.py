@@ -13,7 +13,7 @@ from bus.rpc import Params
 from conf.channels import SERVICE_NAMES
 from conf.schema import Settings
 from workers.agent import keys
-from workers.agent.records import NewRun, RunParams, SessionEntry
+from workers.agent.records import NewRun, RunParams, Session, SessionEntry
 
 NonEmpty = Annotated[str, Meta(min_length=1)]
 Key = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -131,20 +131,28 @@ def session_key(settings: Settings, params: AgentParams, known: str | None) -> s
     return keys.main_session(settings, agent_id)
 
 
-def check_agent(settings: Settings, session_key: str, agent_id: str | None) -> str:
+def check_agent(
+    settings: Settings, session_key: str, agent_id: str | None, method: str = "agent"
+) -> str:
     """The agent of a session. Raises RpcError if there is none or it is not the one named."""
     owner = keys.agent_of(settings, session_key)
     known = keys.known_agents(settings)
     for name in (agent_id, owner):
         if name is not None and name.lower() not in known:
             names = ", ".join(known)
-            raise invalid(f'invalid agent params: unknown agent id "{name}"; there are: {names}')
+            raise invalid(f'invalid {method} params: unknown agent id "{name}"; there are: {names}')
     if agent_id is not None and agent_id.lower() != owner:
         raise invalid(
-            f'invalid agent params: agentId "{agent_id}" does not match'
+            f'invalid {method} params: agentId "{agent_id}" does not match'
             f' session key "{session_key}" of agent "{owner}"'
         )
     return owner
+
+
+def check_send_policy(session: Session | None) -> None:
+    """Raises RpcError if sessions.patch closed the session to messages."""
+    if session is not None and session.entry.send_policy == "deny":
+        raise invalid("send blocked by session policy")
 
 
 def check_channel(channel: str | None, channels: Collection[str]) -> None:

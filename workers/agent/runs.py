@@ -110,6 +110,26 @@ class Runs:
                 self._end_if_queued(active, stop)
         return aborted
 
+    async def quiet(self, session_key: str, timeout_s: float) -> bool:
+        """Aborts what runs in a session; True once nothing of it does, False after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while waiting := self._unfinished(session_key):
+                    self.abort(session_key, None, "rpc")
+                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            return False
+        return True
+
+    def _unfinished(self, session_key: str) -> list[asyncio.Future[Any]]:
+        """What to wait for until the session's runs are gone."""
+        runs = [one.run for one in self._active.values() if one.run.session_key == session_key]
+        tasks = [self._tasks.get(run.run_id) for run in runs]
+        # A run in a lane has a task; one that waits for its lane ends when it is aborted.
+        return [
+            task or self._active[run.run_id].ended for task, run in zip(tasks, runs, strict=True)
+        ]
+
     def active_session(self, run_id: str) -> str | None:
         """The session of a run that has not ended."""
         active = self._active.get(run_id)

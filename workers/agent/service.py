@@ -14,14 +14,23 @@ from bus.rpc import Bound
 from conf.channels import channel_settings
 from workers.agent import keys, summary, tables
 from workers.agent.agent_methods import AgentMethods
+from workers.agent.approval_methods import ApprovalMethods
 from workers.agent.chat_methods import ChatMethods
 from workers.agent.clock import now_ms
+from workers.agent.cron_methods import CronMethods
 from workers.agent.link import SpawnerLink
 from workers.agent.models import providers
 from workers.agent.runner import Runner
 from workers.agent.runs import Runs
+from workers.agent.session_lookup import SessionLookup
+from workers.agent.session_methods import SessionMethods
 from workers.agent.sessions import Sessions
+from workers.agent.skill_methods import SkillMethods
 from workers.agent.spawner import start_spawner
+from workers.agent.usage_methods import UsageMethods
+from workers.agent.voice_methods import VoiceMethods
+from workers.agent.wake_methods import WakeMethods
+from workers.agent.workspace_methods import WorkspaceMethods
 from workers.runtime import Service, Worker
 from workers.store import Store
 
@@ -70,14 +79,30 @@ class AgentService:
         self._runner.preload(tuple(sorted(apis)))
         self._runs = Runs(worker, self._store, self._sessions, self._runner)
         await self._runs.recover()
-        agent = AgentMethods(
-            worker.settings, frozenset(channel_settings()), self._sessions, self._runs
-        )
-        chat = ChatMethods(worker, self._store, self._sessions, self._runs)
         # First steps that clients see: they come after the announcement, which is next.
         worker.spawn(self._runs.resume(), "resume")
         self._snapshot()
-        return {**AgentMethods.methods.bind(agent), **ChatMethods.methods.bind(chat)}
+        return self._methods()
+
+    def _methods(self) -> Mapping[str, Bound]:
+        """Every method of this worker, bound to what it acts on."""
+        worker, store, sessions, runs = self._worker, self._store, self._sessions, self._runs
+        settings, paths = worker.settings, worker.paths
+        path = paths.database("agent")
+        channels = frozenset(channel_settings())
+        return {
+            **AgentMethods.methods.bind(AgentMethods(settings, channels, sessions, runs)),
+            **ChatMethods.methods.bind(ChatMethods(worker, store, sessions, runs)),
+            **SessionMethods.methods.bind(SessionMethods(settings, path, store, sessions, runs)),
+            **SessionLookup.methods.bind(SessionLookup(settings, store, sessions)),
+            **UsageMethods.methods.bind(UsageMethods(settings, store, sessions)),
+            **WorkspaceMethods.methods.bind(WorkspaceMethods(settings, paths)),
+            **CronMethods.methods.bind(CronMethods(path)),
+            **WakeMethods.methods.bind(WakeMethods(settings, store, self._snapshot_soon)),
+            **VoiceMethods.methods.bind(VoiceMethods(worker)),
+            **SkillMethods.methods.bind(SkillMethods(settings, paths)),
+            **ApprovalMethods.methods.bind(ApprovalMethods(worker)),
+        }
 
     def on_event(self, topic: str, payload: bytes) -> None:
         """Keeps a system event for the next prompt of its session."""

@@ -58,6 +58,11 @@ class Row(Struct, frozen=True, omit_defaults=True, rename="camel"):
     system_sent: bool = False
     aborted_last_run: bool = False
     thinking_level: str | None = None
+    verbose_level: str | None = None
+    reasoning_level: str | None = None
+    elevated_level: str | None = None
+    send_policy: str | None = None
+    response_usage: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     context_tokens: int | None = None
@@ -93,11 +98,23 @@ class Sessions:
         found = (one.key for one in self._by_key.values() if one.session_id == session_id)
         return next(found, None)
 
+    def labelled(self, label: str) -> list[Session]:
+        """The sessions that carry a label."""
+        return [one for one in self._by_key.values() if one.entry.label == label]
+
     def put(self, session: Session) -> None:
         """Adds or replaces a session."""
         self._by_key[session.key] = session
+        self._outdated(session.key)
+
+    def remove(self, key: str) -> None:
+        """Forgets a session."""
+        self._by_key.pop(key, None)
+        self._outdated(key)
+
+    def _outdated(self, key: str) -> None:
         for variant in ((False, False), (False, True), (True, False), (True, True)):
-            self._rows.pop((session.key, *variant), None)
+            self._rows.pop((key, *variant), None)
         self._answers.clear()
         self._changed()
 
@@ -145,7 +162,7 @@ class Sessions:
 
     def _view(self, session: Session, *, with_title: bool, with_preview: bool) -> Row:
         entry = session.entry
-        provider, model, window = models.names(self._settings, session.agent_id)
+        provider, model, window = models.names(self._settings, session.agent_id, session)
         return Row(
             key=session.key,
             kind=keys.kind(session.key),
@@ -165,6 +182,11 @@ class Sessions:
             system_sent=entry.system_sent,
             aborted_last_run=entry.aborted_last_run,
             thinking_level=entry.thinking_level,
+            verbose_level=entry.verbose_level,
+            reasoning_level=entry.reasoning_level,
+            elevated_level=entry.elevated_level,
+            send_policy=entry.send_policy,
+            response_usage=entry.response_usage,
             input_tokens=entry.input_tokens,
             output_tokens=entry.output_tokens,
             context_tokens=entry.context_tokens or window,

@@ -124,7 +124,7 @@ def _status(settings: Settings, overview: Overview, path: str, now: int) -> dict
 
 def _status_row(settings: Settings, session: Session, now: int) -> dict[str, Any]:
     entry = session.entry
-    _, model, window = models.names(settings, session.agent_id)
+    _, model, window = models.names(settings, session.agent_id, session)
     context = entry.context_tokens or window
     used = entry.total_tokens
     return {

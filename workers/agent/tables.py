@@ -37,12 +37,48 @@ MIGRATIONS = (
     );
     CREATE INDEX system_events_by_session ON system_events (session_key, number);
     """,
+    """
+    CREATE TABLE archives (
+        number INTEGER PRIMARY KEY, session_key TEXT NOT NULL, transcript TEXT NOT NULL,
+        reason TEXT NOT NULL, ts INTEGER NOT NULL
+    );
+    CREATE INDEX archives_by_session ON archives (session_key, number);
+    CREATE TABLE spent (
+        run_id TEXT PRIMARY KEY, ts INTEGER NOT NULL, session_key TEXT NOT NULL,
+        session_id TEXT NOT NULL, agent_id TEXT NOT NULL, channel TEXT NOT NULL,
+        provider TEXT NOT NULL, model TEXT NOT NULL, state TEXT NOT NULL,
+        has_answer INTEGER NOT NULL, duration_ms INTEGER,
+        input INTEGER NOT NULL, output INTEGER NOT NULL, total INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX spent_by_time ON spent (ts);
+    CREATE INDEX spent_by_session ON spent (session_key, ts);
+    INSERT INTO spent
+        SELECT run_id, ended_at, session_key, session_id, agent_id, '',
+            coalesce(json_extract(result, '$.meta.agentMeta.provider'), ''),
+            coalesce(json_extract(result, '$.meta.agentMeta.model'), ''),
+            state, coalesce(json_array_length(result, '$.payloads') > 0, 0),
+            ended_at - started_at,
+            coalesce(json_extract(result, '$.meta.agentMeta.usage.input'), 0),
+            coalesce(json_extract(result, '$.meta.agentMeta.usage.output'), 0),
+            coalesce(json_extract(result, '$.meta.agentMeta.usage.total'), 0)
+        FROM runs WHERE ended_at IS NOT NULL;
+    """,
 )
 SYSTEM_EVENTS_CAP_COUNT = 20
 
 _encode = msgspec.json.Encoder().encode
 _decode_entry = msgspec.json.Decoder(SessionEntry).decode
 _decode_params = msgspec.json.Decoder(RunParams).decode
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A message as previews and logs show it."""
+
+    role: str
+    text: str
+    ts: int
+    tokens: int | None
+    """None: not counted."""
 
 
 def load_sessions(db: sqlite3.Connection) -> list[Session]:
@@ -63,6 +99,12 @@ def put_session(db: sqlite3.Connection, session: Session) -> None:
         " updated_at = excluded.updated_at, entry = excluded.entry",
         (session.key, session.session_id, session.agent_id, session.updated_at, entry),
     )
+
+
+def delete_session(db: sqlite3.Connection, key: str) -> None:
+    """Removes a session and what waits for its next prompt; its transcript stays."""
+    db.execute("DELETE FROM sessions WHERE key = ?", (key,))
+    db.execute("DELETE FROM system_events WHERE session_key = ?", (key,))
 
 
 def add_run(db: sqlite3.Connection, run: Run) -> None:
@@ -143,6 +185,34 @@ def newest_entries(
         (session_id, *types, limit),
     )
     return (row[0].encode() for row in rows)
+
+
+def newest_texts(
+    db: sqlite3.Connection, session_id: str, limit: int, most_chars: int
+) -> list[Text]:
+    """Beginnings of the newest messages, newest first."""
+    rows = db.execute(
+        "SELECT coalesce(json_extract(body, '$.role'), 'other'),"
+        " coalesce(substr(json_extract(body, '$.content[0].text'), 1, ?), ''), ts,"
+        " json_extract(body, '$.usage.total')"
+        " FROM entries WHERE session_id = ? AND type = 'message' ORDER BY seq DESC LIMIT ?",
+        (most_chars, session_id, limit),
+    )
+    return [Text(*row) for row in rows]
+
+
+def outline(db: sqlite3.Connection, session_id: str) -> tuple[str | None, int | None]:
+    """First question of a transcript and when it last grew (ms); None: it is empty."""
+    question = db.execute(
+        "SELECT substr(json_extract(body, '$.content[0].text'), 1, 240) FROM entries WHERE"
+        " session_id = ? AND json_extract(body, '$.role') = 'user' AND type = 'message'"
+        " ORDER BY seq LIMIT 1",
+        (session_id,),
+    ).fetchone()
+    newest = db.execute(
+        "SELECT ts FROM entries WHERE session_id = ? ORDER BY seq DESC LIMIT 1", (session_id,)
+    ).fetchone()
+    return (question[0] if question else None), (newest[0] if newest else None)
 
 
 def add_system_event(db: sqlite3.Connection, session_key: str, text: str, ts: int) -> None:

@@ -19,6 +19,7 @@ import uvloop
 
 from bus.broker import Broker
 from bus.capabilities import refusal
+from bus.errors import unavailable
 from bus.messages import (
     Caller,
     Event,
@@ -31,6 +32,7 @@ from bus.messages import (
     Snapshot,
     Welcome,
 )
+from bus.rpc import error_frame, result_frame
 from conf.paths import Paths, resolve
 from workers.agent import tree
 
@@ -71,9 +73,15 @@ class Front:
         self.paths = paths
         self.log: list[tuple[str, Any]] = []
         """Everything that came, in order: (`partial`, id), (`reply`, id), (topic, payload)."""
+        self.scopes: dict[str, str] = {}
+        """For whom the last event of each topic was."""
         self.snapshots: dict[str, Any] = {}
         self.ready: Ready | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.caller = Caller("client", "c1", "operator", ("operator.admin",))
+        """Who calls, from now on."""
+        self.others: dict[str, Any] = {}
+        """What methods of other workers answer, by name; those not named are unavailable."""
         self._identity = b""
         self._children_before = set(tree.children(os.getpid()))
         adopt_orphans(True)
@@ -128,8 +136,7 @@ class Front:
         """Calls a method with any params."""
         call_id = next(self._ids)
         ask = self._asks[call_id] = Ask()
-        caller = Caller("client", "c1", "operator", ("operator.admin",))
-        raw = msgspec.Raw(msgspec.msgpack.encode(caller))
+        raw = msgspec.Raw(msgspec.msgpack.encode(self.caller))
         request = Request(call_id, method, f'"{call_id}"', raw, 0)
         self._broker.send(self._identity, request, json.dumps(params).encode())
         return ask
@@ -183,12 +190,24 @@ class Front:
                 ask.frames.append(frame)
                 ask.final.set_result(frame)
             case Event():
+                self.scopes[message.topic] = message.scope
                 self.log.append((message.topic, json.loads(body)))
             case Snapshot():
                 self.snapshots[message.part] = json.loads(body)
+            case Request():
+                self._answer(identity, message)
             case Goodbye():
                 self.log.append(("goodbye", message.reason))
         self._changed.set()
+
+    def _answer(self, identity: bytes, request: Request) -> None:
+        """Answers for the worker whose method is called."""
+        if request.method in self.others:
+            frame = result_frame(request.frame_id, self.others[request.method])
+        else:
+            frame = error_frame(request.frame_id, unavailable(f"no {request.method} here"))
+        ok = request.method in self.others
+        self._broker.send(identity, Reply(request.call_id, ok=ok), frame)
 
     def _garbage(self, identity: bytes, reason: str) -> None:
         raise AssertionError(f"{identity!r} sent {reason}")
