@@ -21,6 +21,7 @@ from conf.schema import Settings
 from conf.settings import ConfigError, load_or_last_good
 from gatewayd.exit_codes import RefusalError
 from gatewayd.front.audience import Audience
+from gatewayd.front.authorization import Authorization
 from gatewayd.front.facts import gather, own_presence
 from gatewayd.front.forwarder import Forwarder
 from gatewayd.front.gateway import Gateway
@@ -97,9 +98,12 @@ class Front:
             frozenset(name.lower() for name in settings.gateway.allowed_hosts),
             frozenset(o.lower() for o in settings.gateway.control_ui.allowed_origins),
         )
-        self.gateway = Gateway(
-            Authenticator(secret), rules, audience, self.methods, self.forwarder, hello
-        )
+        auth = Authenticator(secret)
+        authorization = Authorization(auth)
+        self.forwarder.for_workers = {
+            **self.forwarder.for_workers, **authorization.methods.bind(authorization)
+        }  # fmt: skip
+        self.gateway = Gateway(auth, rules, audience, self.methods, self.forwarder, hello)
         self.audience = audience
         self._stopping = asyncio.Event()
 

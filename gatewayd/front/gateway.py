@@ -1,7 +1,6 @@
 """What the front does with each message of a client: answer it here, or pass it to a worker."""
 
 import time
-from typing import Any
 
 from bus.errors import UNAVAILABLE, RpcError, invalid, unavailable
 from bus.messages import Caller
@@ -10,6 +9,7 @@ from conf.logs import Log
 from gatewayd.front.audience import Audience
 from gatewayd.front.client import MAX_OPEN_BYTES, MAX_OPEN_CALLS, Client
 from gatewayd.front.forwarder import Forwarder
+from gatewayd.front.local import LocalCall
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.auth import Authenticator
 from gatewayd.protocol.frames import BadFrame, NotJson, RequestFrame, encode_id, read_request
@@ -22,20 +22,6 @@ REFUSAL_LOG_S = 0.2
 LONGEST_REASON_CHARS = 200
 """Logged of a refusal; strangers write parts of it."""
 log = Log("front")
-
-
-class LocalCall:
-    """A call answered in the front; it has no first answer."""
-
-    __slots__ = ("caller", "method")
-
-    def __init__(self, caller: Caller, method: str) -> None:
-        self.caller = caller
-        self.method = method
-
-    def accept(self, payload: Any) -> None:
-        """Methods of the front answer once."""
-        raise unavailable(f"{self.method} answers once")
 
 
 class Gateway:
