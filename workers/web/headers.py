@@ -5,14 +5,12 @@ from collections.abc import Iterable, Mapping
 
 BRANDS = ("gatewayd", "openclaw", "opensoul", "clawdbot", "moltbot", "argent")
 """Names under which clients of this API know it: in headers and in names of models."""
-DEFAULT_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
-_MODEL = re.compile(rf"(?:(?:{'|'.join(BRANDS)})[:/]|agent:)({_NAME})", re.IGNORECASE)
+DEFAULT_MODEL = BRANDS[0]
 LONGEST_SESSION_CHARS = 400
 _SECRET_NAMES = frozenset(("token", "access_token", "api_key", "apikey", "password", "auth"))
 _FORMS = ("application/x-www-form-urlencoded", "multipart/", "text/")
-_MODEL = re.compile(
-    rf"(?:(?:{'|'.join(BRANDS)})[:/]|agent:)([a-z0-9][a-z0-9_-]{{0,63}})", re.IGNORECASE
-)
+_AGENT_ID = r"[a-z0-9][a-z0-9_-]{0,63}"
+_MODEL = re.compile(rf"(?:(?:{'|'.join(BRANDS)})[:/]|agent:)({_AGENT_ID})", re.IGNORECASE)
 _NO_AGENT = ("default",)
 
 

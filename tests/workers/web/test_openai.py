@@ -1,11 +1,12 @@
 """The official `openai` package against a real tree: it works as against its own service."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
 
-from tests.kit.gateway import Tree
+from tests.kit.gateway import Tree, running, scripted
 from tests.workers.web.http_client import Stream, bearer, chat, fetch
 
 pytestmark = pytest.mark.processes
@@ -146,7 +147,8 @@ def test_a_session_is_kept_for_a_user_or_named_by_a_header(
         ("/v1/chat/completions", {"messages": []}, "Missing user message in `messages`"),
         ("/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]},
          "Missing user message"),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        ("/v1/chat/completions",
+         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
          "messages[0].content[0]: image_url is not supported"),
         ("/v1/chat/completions", chat("x", n=2), "n: one answer"),
         ("/v1/chat/completions", chat("x", model="agent:ghost"), 'unknown agent id "ghost"'),
@@ -191,12 +193,9 @@ def test_a_run_that_fails_half_way_ends_its_stream_with_an_error(
     assert [event.type for event in events][-2:] == ["response.output_item.done", "response.failed"]
 
 
-def test_what_is_switched_off_is_not_there(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from tests.kit.gateway import running, scripted
-
+def test_what_is_switched_off_is_not_there(tmp_path: Path) -> None:
     config = scripted(echo=[])
     config["gateway"] = {"http": {"endpoints": {"chatCompletions": {"enabled": False}}}}
-    state_dir = tmp_path_factory.mktemp("off") / "s"
-    with running_with(state_dir, config) as tree:
+    with running(tmp_path / "s", config) as tree:
         assert fetch(tree, "POST", "/v1/chat/completions", chat("x")).status == 405
         assert fetch(tree, "GET", "/v1/models").status == 200
