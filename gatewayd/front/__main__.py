@@ -99,11 +99,9 @@ class Front:
             frozenset(o.lower() for o in settings.gateway.control_ui.allowed_origins),
         )
         auth = Authenticator(secret)
-        authorization = Authorization(auth)
-        self.forwarder.for_workers = {
-            **self.forwarder.for_workers, **authorization.methods.bind(authorization)
-        }  # fmt: skip
         self.gateway = Gateway(auth, rules, audience, self.methods, self.forwarder, hello)
+        authorization = Authorization(auth, self.gateway.refused)
+        self.forwarder.for_workers |= authorization.methods.bind(authorization)
         self.audience = audience
         self._stopping = asyncio.Event()
 

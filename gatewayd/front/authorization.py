@@ -1,6 +1,7 @@
 """What workers ask before they serve somebody: may this client do that?"""
 
 import time
+from collections.abc import Callable
 
 from bus.errors import INVALID_REQUEST, RpcError
 from bus.rpc import Call, Methods, Params, Result, Scope
@@ -40,8 +41,10 @@ class Authorization:
 
     methods = Methods()
 
-    def __init__(self, auth: Authenticator) -> None:
+    def __init__(self, auth: Authenticator, refused: Callable[[str, str], None]) -> None:
+        """`refused(address, reason)` is told of everybody who may not come in."""
         self._auth = auth
+        self._refused = refused
 
     @methods.method("gateway.authorize", scope=Scope.WORKER)
     def authorize(self, call: Call, params: AuthorizeParams) -> AuthorizeResult:
@@ -51,6 +54,7 @@ class Authorization:
             return AuthorizeResult(is_local=is_local)
         error = self._auth.check_value(params.token, None, params.address, time.monotonic())
         if error is not None:
+            self._refused(params.address, error.message)
             raise error
         scopes = granted_scopes(params.scopes)
         if not rights_of("operator", scopes).allows(params.scope):

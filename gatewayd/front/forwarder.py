@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ class Forwarder:
     ) -> None:
         self.router = router
         self.broker: Broker
-        self.for_workers: Mapping[str, Bound] = methods.methods.bind(methods)
+        self.for_workers: dict[str, Bound] = methods.methods.bind(methods)
         """Methods of the front, for the workers that may call their family."""
         self._audience = audience
         self._methods = methods

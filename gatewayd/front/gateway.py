@@ -53,10 +53,10 @@ class Gateway:
         """The verdict on a connection's first message."""
         verdict = judge(message, knock, self.auth, time.monotonic())
         if isinstance(verdict, Rejected):
-            self._refused(knock.address, verdict.reason or "no request")
+            self.refused(knock.address, verdict.reason or "no request")
         return verdict
 
-    def _refused(self, address: str, reason: str) -> None:
+    def refused(self, address: str, reason: str) -> None:
         """Logs refusals, a flood of them as one line."""
         self.counters["refused"] += 1
         self._unlogged_count += 1

@@ -7,6 +7,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from bus.errors import RpcError
+from workers.web.listener import LEFT
 from workers.web.outcome import Outcome
 from workers.web.refusals import HttpError, of_run
 from workers.web.runs import Ask, Run, Runs
@@ -52,7 +53,8 @@ class RunAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, unless the client leaves before."""
         async with asyncio.TaskGroup() as tasks:
-            gone = tasks.create_task(_gone(receive), name="client gone")
+            left: asyncio.Event = scope["state"][LEFT]
+            gone = tasks.create_task(left.wait(), name="client gone")
             work = tasks.create_task(self._answer(send), name="http answer")
             await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
@@ -105,9 +107,3 @@ async def _send_whole(
 
 async def _send_piece(send: Send, body: bytes, *, is_last: bool = False) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": not is_last})
-
-
-async def _gone(receive: Receive) -> None:
-    """Returns when the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

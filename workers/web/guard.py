@@ -16,6 +16,8 @@ ASK_TIMEOUT_S = 5.0
 """For the front's word on a secret; it answers in milliseconds or is being replaced."""
 BODY_TIMEOUT_S = 60.0
 """For a whole request body."""
+HEARD_OUT = 4
+"""Bodies up to so many times the limit are read to their end, and thrown away."""
 FORWARDED = ("x-forwarded-for", "x-real-ip", "x-forwarded-host", "forwarded")
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -94,19 +96,25 @@ async def read_json(request: Request, kind: type[T], most_bytes: int) -> T:
 
 
 async def _read(request: Request, most_bytes: int) -> bytes:
-    too_large = refusals.invalid(f"Payload too large: the body may have {most_bytes} bytes")
+    """The body. One that is somewhat too large is heard out, so that its sender hears why."""
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > most_bytes:
-        raise too_large
+    size_bytes = int(announced) if announced.isdigit() else 0
+    limit_bytes = most_bytes * HEARD_OUT
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > most_bytes:
-                    raise too_large
+            if size_bytes <= limit_bytes:
+                size_bytes = 0
+                async for piece in request.stream():
+                    size_bytes += len(piece)
+                    if size_bytes <= most_bytes:
+                        body += piece
+                    elif size_bytes > limit_bytes:
+                        break
     except TimeoutError:
         raise refusals.refused(408, refusals.INVALID, "the body took too long") from None
     except ClientDisconnect:
         raise refusals.invalid("the body ended early") from None
+    if size_bytes > most_bytes:
+        raise refusals.invalid(f"Payload too large: the body may have {most_bytes} bytes")
     return bytes(body)
