@@ -47,7 +47,7 @@ CAPABILITIES = {
     ),
     "web": Capability(
         families=_names("browser"),
-        calls=_names("agent chat sessions wake models tools"),
+        calls=_names("gateway agent chat sessions wake models tools"),
         parts=_names("web"),
     ),
     "health": Capability(

@@ -37,6 +37,8 @@ class Scope(StrEnum):
     PAIRING = "pairing"
     APPROVALS = "approvals"
     NODE = "node"
+    WORKER = "worker"
+    """No client holds it: for the methods with which the front serves workers."""
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -35,6 +35,28 @@ class ControlUi(Section, frozen=True):
     """Further origins (scheme://host[:port]) whose pages may connect."""
 
 
+class Endpoint(Section, frozen=True):
+    """One HTTP API."""
+
+    enabled: bool = True
+    """Whether it is served; every use needs the shared secret all the same."""
+
+
+class Endpoints(Section, frozen=True):
+    """`gateway.http.endpoints`."""
+
+    chat_completions: Endpoint = Endpoint()
+    """`/v1/chat/completions`."""
+    responses: Endpoint = Endpoint()
+    """`/v1/responses`."""
+
+
+class Http(Section, frozen=True):
+    """`gateway.http`: what programs are served over HTTP."""
+
+    endpoints: Endpoints = Endpoints()
+
+
 class Gateway(Section, frozen=True):
     """`gateway`: the port."""
 
@@ -44,6 +66,7 @@ class Gateway(Section, frozen=True):
     """`loopback`: 127.0.0.1 and ::1. `lan`: all addresses."""
     auth: Auth = Auth()
     control_ui: ControlUi = ControlUi()
+    http: Http = Http()
     allowed_hosts: tuple[str, ...] = ()
     """Further host names under which clients may address us (Host header)."""
 

@@ -55,8 +55,10 @@ _encode = msgspec.json.Encoder().encode
 class Service(Protocol):
     """What one kind of worker adds to the runtime."""
 
-    topics: tuple[str, ...]
-    """Topics it wants to receive."""
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics it wants to receive; they may change, and count from the next announcement."""
+        ...
 
     async def start(self, worker: "Worker") -> Mapping[str, Bound]:
         """Opens what it owns and returns its methods; only then the worker is announced."""

@@ -21,6 +21,7 @@ from conf.schema import Settings
 from conf.settings import ConfigError, load_or_last_good
 from gatewayd.exit_codes import RefusalError
 from gatewayd.front.audience import Audience
+from gatewayd.front.authorization import Authorization
 from gatewayd.front.device_file import DeviceFile
 from gatewayd.front.devices import Devices
 from gatewayd.front.facts import gather, own_presence
@@ -101,9 +102,10 @@ class Front:
             frozenset(name.lower() for name in settings.gateway.allowed_hosts),
             frozenset(o.lower() for o in settings.gateway.control_ui.allowed_origins),
         )
-        self.gateway = Gateway(
-            Authenticator(secret), rules, audience, self.methods, self.forwarder, hello
-        )
+        auth = Authenticator(secret)
+        self.gateway = Gateway(auth, rules, audience, self.methods, self.forwarder, hello)
+        authorization = Authorization(auth, self.gateway.refused)
+        self.forwarder.for_workers |= authorization.methods.bind(authorization)
         self.audience = audience
         self._stopping = asyncio.Event()
 

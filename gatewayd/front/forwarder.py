@@ -11,6 +11,7 @@ from bus.broker import Broker
 from bus.capabilities import CAPABILITIES
 from bus.errors import RpcError, invalid
 from bus.messages import (
+    Caller,
     Cancel,
     Event,
     Goodbye,
@@ -24,10 +25,11 @@ from bus.messages import (
     Snapshot,
     Welcome,
 )
-from bus.rpc import error_frame
+from bus.rpc import Bound, error_frame, result_frame
 from conf.logs import Log
 from gatewayd.front.audience import Audience
 from gatewayd.front.deaths import Deaths
+from gatewayd.front.local import LocalCall
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.hello import Hello
 from gatewayd.protocol.quota import Quota
@@ -49,6 +51,8 @@ class Forwarder:
     ) -> None:
         self.router = router
         self.broker: Broker
+        self.for_workers: dict[str, Bound] = methods.methods.bind(methods)
+        """Methods of the front, for the workers that may call their family."""
         self._audience = audience
         self._methods = methods
         self._hello = hello
@@ -56,6 +60,7 @@ class Forwarder:
         self._pending: dict[str, asyncio.TimerHandle] = {}
         self._quotas: dict[bytes, Quota] = {}
         self._subscribers: dict[str, set[bytes]] = {}
+        self._topics: dict[bytes, tuple[str, ...]] = {}
         self._was_ready = False
         self._deaths = Deaths(lambda identity: self._gone(identity, "process ended"))
         self.counters = {"forwarded": 0, "lost": 0, "late": 0, "garbage": 0, "over_quota": 0}
@@ -150,9 +155,9 @@ class Forwarder:
             self.garbage(identity, f"{ready.name}: {result.refusal}")
             return
         self._tell_lost(result.lost)
+        self._subscribe(identity, ready.topics)
         if result.is_new:
             self.broker.send(identity, Welcome(self.router.epoch))
-            self._subscribe(identity, ready.topics)
             self._quotas = {i: q for i, q in self._quotas.items() if self.router.name_of(i)}
             self._quotas[identity] = Quota()
             self._deaths.watch(identity, ready.pid)
@@ -203,12 +208,25 @@ class Forwarder:
             method = self.router.methods.get(request.method)
             if not self.router.may_call(name, request.method):
                 raise invalid(f"worker {name} may not call {request.method}")
+            if request.method in self.for_workers:
+                self._answer_here(identity, name, request, body)
+                return
             if method is None:
                 raise self.router.unknown(request.method, time.monotonic())
             self.forward(method, request.frame_id, request.caller, origin, body)
         except RpcError as error:
             frame = error_frame(request.frame_id, error)
             self.broker.send(identity, Reply(request.call_id, ok=False), frame)
+
+    def _answer_here(self, identity: bytes, name: str, request: Request, body: bytes) -> None:
+        """Answers a worker's call of a method of the front. Raises RpcError."""
+        call = LocalCall(Caller("worker", name), request.method)
+        result = self.for_workers[request.method](call, body)
+        if self._methods.notices:
+            self.send_notices()
+        self.broker.send(
+            identity, Reply(request.call_id, ok=True), result_frame(request.frame_id, result)
+        )
 
     def _answer(self, origin: Origin | None, frame: bytes, *, is_last: bool) -> None:
         if isinstance(origin, ClientOrigin):
@@ -233,14 +251,20 @@ class Forwarder:
         name, lost = self.router.gone(identity)
         self._quotas.pop(identity, None)
         self._deaths.forget(identity)
-        for subscribers in self._subscribers.values():
-            subscribers.discard(identity)
+        self._subscribe(identity, ())
+        self._topics.pop(identity, None)
         self._tell_lost(lost)
         if name is not None:
             log.warning("worker down", worker=name, reason=reason, calls_lost=len(lost))
             self._state_changed()
 
     def _subscribe(self, identity: bytes, topics: tuple[str, ...]) -> None:
+        """Passes a worker the events of these topics and no others."""
+        if self._topics.get(identity, ()) == topics:
+            return
+        self._topics[identity] = topics
+        for subscribers in self._subscribers.values():
+            subscribers.discard(identity)
         for topic in topics:
             self._subscribers.setdefault(topic, set()).add(identity)
 

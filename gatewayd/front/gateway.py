@@ -11,6 +11,7 @@ from conf.logs import Log
 from gatewayd.front.audience import Audience
 from gatewayd.front.client import MAX_OPEN_BYTES, MAX_OPEN_CALLS, Client
 from gatewayd.front.forwarder import Forwarder
+from gatewayd.front.local import LocalCall
 from gatewayd.front.methods import FrontMethods
 from gatewayd.protocol.auth import Authenticator
 from gatewayd.protocol.frames import BadFrame, NotJson, RequestFrame, encode_id, read_request
@@ -23,20 +24,6 @@ REFUSAL_LOG_S = 0.2
 LONGEST_REASON_CHARS = 200
 """Logged of a refusal; strangers write parts of it."""
 log = Log("front")
-
-
-class LocalCall:
-    """A call answered in the front; it has no first answer."""
-
-    __slots__ = ("caller", "method")
-
-    def __init__(self, client: Client, method: str) -> None:
-        self.caller = client.who
-        self.method = method
-
-    def accept(self, payload: Any) -> None:
-        """Methods of the front answer once."""
-        raise unavailable(f"{self.method} answers once")
 
 
 class Gateway:
@@ -76,7 +63,7 @@ class Gateway:
                 return self._later_verdict(decided, verdict, knock)
             verdict = decided
         if isinstance(verdict, Rejected):
-            self._refused(knock.address, verdict.reason or "no request")
+            self.refused(knock.address, verdict.reason or "no request")
         return verdict
 
     async def _later_verdict(
@@ -88,10 +75,10 @@ class Gateway:
             log.exception("connect failed", address=knock.address)
             verdict = reject(claim.frame_id, _failure(error))
         if isinstance(verdict, Rejected):
-            self._refused(knock.address, verdict.reason)
+            self.refused(knock.address, verdict.reason)
         return verdict
 
-    def _refused(self, address: str, reason: str) -> None:
+    def refused(self, address: str, reason: str) -> None:
         """Logs refusals, a flood of them as one line."""
         self.counters["refused"] += 1
         self._unlogged_count += 1
@@ -154,8 +141,8 @@ class Gateway:
                 return self._pass_on(client, frame)
             if not client.rights.allows(bound.scope):
                 raise client.rights.refusal(bound.scope)
-            result = bound(LocalCall(client, frame.method), bytes(frame.params))
-            if bound.is_async:
+            result = bound(LocalCall(client.who, frame.method), bytes(frame.params))
+            if bound.is_async and isinstance(result, Coroutine):
                 self._answer_later(client, frame, result)
                 return None
         except RpcError as error:

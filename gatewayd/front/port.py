@@ -135,6 +135,8 @@ class PortConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that half-closes still gets its HTTP answer; a WebSocket is over."""
+        if self._splice is not None:
+            self._splice.client_ended()
         return self._splice is not None
 
     def pause_writing(self) -> None:

@@ -75,6 +75,7 @@ class Splice:
         self._early: list[bytes] = []
         self._early_bytes = 0
         self._is_over = False
+        self._is_ended = False
 
     def start(self, first: bytes, spawn: Spawner) -> None:
         """Connects and sends `first` (PROXY header, head, start of the body)."""
@@ -97,6 +98,12 @@ class Splice:
             self._backend.write(data)
         else:
             self._early.append(data)
+
+    def client_ended(self) -> None:
+        """The client says nothing more; it may have left, and the web worker judges that."""
+        self._is_ended = True
+        if self._backend is not None and not self._backend.is_closing():
+            self._backend.write_eof()
 
     def is_stuck(self, now: float) -> bool:
         """Whether the client stopped in the middle of its request; `now` on the loop's clock."""
@@ -145,6 +152,8 @@ class Splice:
         transport.set_write_buffer_limits(high=PAUSE_BYTES)
         transport.write(b"".join(self._early))
         self._early.clear()
+        if self._is_ended:
+            transport.write_eof()
         if not self.client.is_closing() and not self._is_flooded:
             self.client.resume_reading()
 

@@ -55,7 +55,7 @@ class Tree:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         gateway = {"port": self.port, "auth": {"mode": "token", "token": self.token}}
         path = state_dir / "gatewayd.json"
-        path.write_text(json.dumps({"gateway": gateway, **config}))
+        path.write_text(json.dumps({**config, "gateway": gateway | config.get("gateway", {})}))
         path.chmod(0o600)
 
     # Life

@@ -2,11 +2,19 @@
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from workers.runtime import Worker
+from workers.web.avatars import Avatars
+from workers.web.guard import Guard
+from workers.web.openai_api import OpenAiApi
 from workers.web.pages import Pages
+from workers.web.refusals import HttpError
+from workers.web.runs import Runs
+from workers.web.tools import Tools
 
 READING = ("GET", "HEAD")
 # Trusted types: even a mistake of ours cannot turn text into markup.
@@ -56,15 +64,44 @@ class Elsewhere:
         await answer(scope, receive, send)
 
 
-def build(pages: Pages) -> ASGIApp:
+def api_routes(worker: Worker, runs: Runs) -> list[BaseRoute]:
+    """The routes for programs; those that are switched off are not there."""
+    guard = Guard(worker)
+    settings = worker.settings
+    openai = OpenAiApi(settings, guard, runs)
+    endpoints = settings.gateway.http.endpoints
+    # These judge the method themselves: another one gets 405 in plain text and what is allowed.
+    any_method = [*READING, "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    routes = [Route("/tools/invoke", Tools(guard).invoke, methods=any_method)]
+    if endpoints.chat_completions.enabled:
+        path = "/v1/chat/completions"
+        routes.append(Route(path, openai.chat_completions, methods=any_method))
+    if endpoints.responses.enabled:
+        routes.append(Route("/v1/responses", openai.responses, methods=any_method))
+    if endpoints.chat_completions.enabled or endpoints.responses.enabled:
+        routes.append(Route("/v1/models", openai.models))
+        routes.append(Route("/v1/models/{name:path}", openai.model))
+    avatars = Avatars(settings, worker.paths, guard)
+    routes.append(Route("/avatar/{agent_id}", avatars.avatar))
+    return list[BaseRoute](routes)
+
+
+async def refuse(_request: Request, error: Exception) -> Response:
+    """The answer that a refusal carries."""
+    assert isinstance(error, HttpError)
+    return Response(error.body, error.status, error.headers, error.media_type)
+
+
+def build(pages: Pages, api: list[BaseRoute] | None = None) -> ASGIApp:
     """The application the listener serves."""
     routes = [
         Route("/", pages.chat),
         Route("/chat", pages.chat),
         Route("/favicon.ico", pages.icon),
         Route("/assets/{name}", pages.asset),
+        *(api or ()),
         Route("/{path:path}", Elsewhere()),
     ]
-    app = Starlette(routes=routes)
+    app = Starlette(routes=routes, exception_handlers={HttpError: refuse})
     app.router.redirect_slashes = False
     return Hardened(app)

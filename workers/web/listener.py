@@ -14,10 +14,13 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from workers.web.lingering import LingeringTransport
 from workers.web.proxy import BadHeaderError, parse
 
 HEADER_TIMEOUT_S = 5.0
 BACKLOG = 1024
+LEFT = "left"
+"""Member of a request's `state`: an event that is set when the client has nothing more to say."""
 ACCEPT_S = 0.02
 """Time to take in who had connected when the draining began."""
 
@@ -27,16 +30,21 @@ class ProxiedProtocol(HttpToolsProtocol):
 
     _early: bytes | None = b""
     _timer: asyncio.TimerHandle | None = None
+    _is_deaf = False
+    _transport: LingeringTransport
     on_lost: Callable[[], None] | None = None
     """Called when the connection is gone."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the header, for a while."""
-        super().connection_made(transport)
+        self._transport = LingeringTransport(transport, self._ignore)
+        super().connection_made(self._transport)
         self._timer = self.loop.call_later(HEADER_TIMEOUT_S, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Takes the header off, then everything as it comes."""
+        if self._is_deaf:
+            return
         if self._early is None:
             super().data_received(data)
             return
@@ -54,12 +62,23 @@ class ProxiedProtocol(HttpToolsProtocol):
             if rest:
                 super().data_received(rest)
 
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio: whether to stay open
+        """The client says nothing more; quick answers still reach it, long ones end."""
+        self._transport.is_heard_out = True
+        self.app_state[LEFT].set()
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the deadline of the header."""
+        self.app_state[LEFT].set()
         self._stop_timer()
         super().connection_lost(exc)
         if self.on_lost is not None:
             self.on_lost()
+
+    def _ignore(self) -> None:
+        """The answer is complete; what still comes is thrown away."""
+        self._is_deaf = True
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -113,7 +132,7 @@ class Listener:
             transport.abort()
 
     def _protocol(self) -> ProxiedProtocol:
-        protocol = ProxiedProtocol(self._config, self._state, {})
+        protocol = ProxiedProtocol(self._config, self._state, {LEFT: asyncio.Event()})
         protocol.on_lost = self._note_quiet
         return protocol
 
