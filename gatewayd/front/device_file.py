@@ -103,7 +103,7 @@ class DeviceFile:
             with self._connection:
                 for change in changes:
                     _apply(self._connection, change)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - told to whoever waits; the thread goes on
             return f"{self._path} cannot be written: {error}"
         return None
 

@@ -288,7 +288,12 @@ class PortConnection(asyncio.Protocol):
     ) -> None:
         """Reads nothing more until it is decided whether the client may come in."""
         verdict = await deciding
+        # In a turn of its own: what goes wrong there ends this connection, not the front.
+        asyncio.get_running_loop().call_soon(self._decided, verdict, messages)
+
+    def _decided(self, verdict: Admitted | Rejected, messages: list[bytes]) -> None:
         if self._ws is None or self._ws.closing or self._transport.is_closing():
+            self._end_if_closed()
             return
         early, self._early = b"".join(self._early or ()), None
         self._transport.resume_reading()

@@ -1,5 +1,6 @@
 """Devices at a real front: pairing, tokens, restarts, what may not be had by trickery."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ import pytest
 from tests.kit.device import Device
 from tests.kit.front import TOKEN, FrontProcess, running
 from tests.kit.waiting import wait_until
-from tests.kit.wire import Wire
+from tests.kit.wire import CLOSE, TEXT, Wire, frame
 
 ADMIN = "operator.admin"
 PAIRING = ["operator.pairing"]
@@ -351,3 +352,13 @@ def test_a_client_that_leaves_before_it_is_decided_leaves_nothing(alone: FrontPr
     with alone.connect(scopes=[ADMIN]) as operator:
         wait_until(lambda: device.id in str(operator.call("device.pair.list", {})))
         wait_until(lambda: operator.call("status")["payload"]["gateway"]["clients"] == 1)
+
+
+def test_a_client_that_closes_right_behind_its_connect_is_let_go(alone: FrontProcess):
+    with Wire.upgraded(alone.port) as wire:
+        request = Device().request(TOKEN, wire.receive()["payload"]["nonce"])
+        goodbye = frame(CLOSE, (1000).to_bytes(2))
+        wire.send_bytes(frame(TEXT, json.dumps(request).encode()) + goodbye)
+        wire.socket.settimeout(3)
+        assert wire.closed().code == 1000
+        assert wire.read_all() == b""
