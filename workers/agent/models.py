@@ -104,6 +104,15 @@ def names(
         return provider_id, model, settings.agents.defaults.context_tokens
 
 
+def shown(settings: Settings, session: Session) -> tuple[str, str, int]:
+    """Provider, model and context size of a session: as chosen for it, else as last used."""
+    provider_id, model, window = names(settings, session.agent_id, session)
+    entry = session.entry
+    if override(session) is not None:
+        return provider_id, model, window
+    return entry.model_provider or provider_id, entry.model or model, entry.context_tokens or window
+
+
 def _context_tokens(settings: Settings, provider: Provider, model: Model | None) -> int:
     if model is not None and model.context_window is not None:
         return model.context_window

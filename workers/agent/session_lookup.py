@@ -84,10 +84,18 @@ class SessionLookup:
         self._sessions = sessions
 
     @methods.method("sessions.preview", scope=Scope.READ)
-    def preview(self, _call: Call, params: PreviewParams) -> Previews:
+    async def preview(self, _call: Call, params: PreviewParams) -> Previews:
         """The last messages of some sessions, shortened."""
-        found = tuple(self._preview(key, params) for key in params.keys[:MOST_KEYS])
-        return Previews(now_ms(), found)
+        limit, most = min(params.limit, MOST_ITEMS), min(params.max_chars, MOST_CHARS)
+        wanted = [
+            (name, self._sessions.get(keys.canonical(self._settings, name)))
+            for name in params.keys[:MOST_KEYS]
+        ]
+
+        def job(db: sqlite3.Connection) -> tuple[Preview, ...]:
+            return tuple(_preview(db, name, session, limit, most) for name, session in wanted)
+
+        return Previews(now_ms(), await self._store.read_aside(job))
 
     @methods.method("sessions.resolve", scope=Scope.ADMIN)
     def resolve(self, _call: Call, params: ResolveParams) -> dict[str, Any]:
@@ -111,7 +119,7 @@ class SessionLookup:
         return {"ok": True, "key": _only(matches, "with label", label)}
 
     @methods.method("sessions.listTranscripts", scope=Scope.READ)
-    def transcripts(self, _call: Call, params: TranscriptsParams) -> dict[str, Any]:
+    async def transcripts(self, _call: Call, params: TranscriptsParams) -> dict[str, Any]:
         """The transcript a session has and those it had, newest first."""
         key = keys.canonical(self._settings, params.session_key)
         session = self._sessions.get(key)
@@ -129,20 +137,20 @@ class SessionLookup:
         return {
             "ts": now_ms(),
             "sessionKey": params.session_key,
-            "transcripts": self._store.read(job),
+            "transcripts": await self._store.read_aside(job),
         }
 
-    def _preview(self, name: str, params: PreviewParams) -> Preview:
-        session = self._sessions.get(keys.canonical(self._settings, name))
-        if session is None:
-            return Preview(name, "missing", ())
-        limit, most = min(params.limit, MOST_ITEMS), min(params.max_chars, MOST_CHARS)
-        session_id = session.session_id
-        rows = self._store.read(lambda db: tables.newest_texts(db, session_id, limit, most + 1))
-        items = tuple(
-            Item(row.role, _shortened(row.text, most)) for row in reversed(rows) if row.text
-        )
-        return Preview(name, "ok" if items else "empty", items)
+
+def _preview(
+    db: sqlite3.Connection, name: str, session: Session | None, limit: int, most_chars: int
+) -> Preview:
+    if session is None:
+        return Preview(name, "missing", ())
+    rows = tables.newest_texts(db, session.session_id, limit, most_chars + 1)
+    items = tuple(
+        Item(row.role, _shortened(row.text, most_chars)) for row in rows[::-1] if row.text
+    )
+    return Preview(name, "ok" if items else "empty", items)
 
 
 def _wanted(sessions: Iterable[Session], params: ResolveParams) -> list[Session]:

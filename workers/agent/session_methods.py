@@ -110,12 +110,13 @@ class SessionMethods:
         """Begins a session anew: its choices stay, its conversation is left behind."""
         key = self._found_or_new(params.key, call.method).key
         await self._quiet(key)
-        before = self._found_or_new(params.key, call.method)
+        before, is_new = self._found_or_new(key, call.method), self._sessions.get(key) is None
         now = now_ms()
         session = Session(key, str(uuid.uuid4()), before.agent_id, now, after_reset(before.entry))
 
         def job(db: sqlite3.Connection) -> None:
-            archive.leave_behind(db, key, before.session_id, now)
+            if not is_new:
+                archive.leave_behind(db, key, before.session_id, now)
             tables.put_session(db, session)
 
         await self._put(session, job)

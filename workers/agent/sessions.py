@@ -162,15 +162,15 @@ class Sessions:
 
     def _view(self, session: Session, *, with_title: bool, with_preview: bool) -> Row:
         entry = session.entry
-        provider, model, window = models.names(self._settings, session.agent_id, session)
+        provider, model, window = models.shown(self._settings, session)
         return Row(
             key=session.key,
             kind=keys.kind(session.key),
             updated_at=session.updated_at,
             session_id=session.session_id,
             total_tokens=entry.total_tokens,
-            model_provider=entry.model_provider or provider,
-            model=entry.model or model,
+            model_provider=provider,
+            model=model,
             label=entry.label,
             derived_title=entry.first_text if with_title else None,
             last_message_preview=entry.last_text if with_preview else None,
@@ -189,7 +189,7 @@ class Sessions:
             response_usage=entry.response_usage,
             input_tokens=entry.input_tokens,
             output_tokens=entry.output_tokens,
-            context_tokens=entry.context_tokens or window,
+            context_tokens=window,
             last_channel=entry.last_channel,
             last_to=entry.last_to,
             last_account_id=entry.last_account_id,

@@ -124,8 +124,7 @@ def _status(settings: Settings, overview: Overview, path: str, now: int) -> dict
 
 def _status_row(settings: Settings, session: Session, now: int) -> dict[str, Any]:
     entry = session.entry
-    _, model, window = models.names(settings, session.agent_id, session)
-    context = entry.context_tokens or window
+    _, model, context = models.shown(settings, session)
     used = entry.total_tokens
     return {
         "agentId": session.agent_id,
@@ -141,7 +140,7 @@ def _status_row(settings: Settings, session: Session, now: int) -> dict[str, Any
         "totalTokens": used,
         "remainingTokens": max(0, context - used),
         "percentUsed": min(MOST_PERCENT, round(used * 100 / context)),
-        "model": entry.model or model,
+        "model": model,
         "contextTokens": context,
         "flags": [],
     }

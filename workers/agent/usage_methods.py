@@ -113,10 +113,14 @@ class UsageMethods:
     async def timeseries(self, _call: Call, params: SeriesParams) -> dict[str, Any]:
         """Tokens of a session's runs over time."""
         session = self._session(params.key, "timeseries")
-        if session is None or not self._has_transcript(session):
+        if session is None:
             raise invalid(f"No transcript found for session: {params.key}")
         session_id = session.session_id
-        spent = await self._store.read_aside(lambda db: spending.of_transcript(db, session_id))
+        spent, (_, grown_at) = await self._store.read_aside(
+            lambda db: (spending.of_transcript(db, session_id), tables.outline(db, session_id))
+        )
+        if grown_at is None:
+            raise invalid(f"No transcript found for session: {params.key}")
         return {"sessionId": session_id, "points": _points(spent)}
 
     @methods.method("sessions.usage.logs", scope=Scope.ADMIN)
@@ -163,10 +167,6 @@ class UsageMethods:
         if not isinstance(key, str) or not key.strip():
             raise invalid(f"key is required for {noun}")
         return self._sessions.get(keys.canonical(self._settings, key))
-
-    def _has_transcript(self, session: Session) -> bool:
-        _, mtime = self._store.read(lambda db: tables.outline(db, session.session_id))
-        return mtime is not None
 
     def _row(self, key: str, found: list[Group]) -> dict[str, Any]:
         session = self._sessions.get(key)
