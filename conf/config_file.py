@@ -92,6 +92,8 @@ def change(
     """Replaces the file by what `make` makes of it; returns it before and after.
 
     Raises ChangeError, BusyError, OSError, and whatever `make` raises; then the file is as it was.
+    That nobody could connect is no reason to refuse when it was so before: the secret may be
+    given to the gateway where we cannot see it.
     """
     target = path.resolve()  # a config that is a link into somebody's dotfiles stays one
     with _locked(target.parent):
@@ -100,7 +102,8 @@ def change(
         text = make(before)
         _check_size(text)
         after = _described(path, text, environ)
-        if after.problems:
+        refused = set(after.problems) - (set(before.problems) - set(before.examined.problems))
+        if refused:
             raise ChangeError("invalid config", after.problems)
         if text != before.text or _is_open_to_others(path):
             write_private(target, text.encode())
@@ -115,7 +118,8 @@ def lockout(loaded: Loaded) -> Problem | None:
     mode = auth.mode or ("password" if password else "token")
     if password if mode == "password" else token:
         return None
-    return Problem(f"gateway.auth.{mode}", "not set: nobody could connect; set it")
+    elsewhere = f"nor GATEWAYD_{mode.upper()} in the environment"
+    return Problem(f"gateway.auth.{mode}", f"not set, {elsewhere}: nobody could connect; set it")
 
 
 def effective(examined: Examined) -> dict[str, Any]:

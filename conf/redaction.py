@@ -138,6 +138,8 @@ def _counterpart(node: Node, index: int, stored: Any) -> int | None:
 
 
 def _replace(text: str, found: list[tuple[Node, str]]) -> str:
-    for node, new in reversed(found):
-        text = text[: node.start] + new + text[node.end :]
-    return text
+    parts, position = [], 0
+    for node, new in found:
+        parts += [text[position : node.start], new]
+        position = node.end
+    return "".join([*parts, text[position:]])

@@ -56,6 +56,20 @@ def test_a_file_that_lets_nobody_in_is_not_valid_as_the_start_would_refuse_it(pa
     assert problem.key == "gateway.auth.token"
 
 
+def test_a_secret_given_elsewhere_is_no_reason_to_refuse_other_changes(path: Path):
+    path.write_text("{}")
+    replaced(path, "{gateway: {port: 20001}}")
+    assert path.read_text() == "{gateway: {port: 20001}}"
+    with pytest.raises(ChangeError, match="invalid config"):
+        replaced(path, "{gateway: {port: 0}}")
+
+
+def test_a_secret_in_the_environment_lets_people_in(path: Path, monkeypatch: pytest.MonkeyPatch):
+    path.write_text("{}")
+    monkeypatch.setenv("GATEWAYD_TOKEN", "t")
+    assert snapshot(path, ENV).is_valid
+
+
 def test_a_file_that_cannot_be_read_is_described(tmp_path: Path):
     found = snapshot(tmp_path, ENV)
     assert (found.exists, found.is_valid, found.text) == (True, False, None)

@@ -22,6 +22,7 @@ from workers.health.restart import Restart, Restarts, Sentinel
 from workers.runtime import Worker
 
 LONGEST_NOTE_CHARS = 4_000
+LONGEST_KEY_CHARS = 512
 NOT_KEPT = "comments and layout of the file were not kept: the change was too large to edit in"
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -40,7 +41,7 @@ class ChangeParams(Params, frozen=True):
 
     raw: Text
     base_hash: str | None = None
-    session_key: str | None = None
+    session_key: Annotated[str, Meta(max_length=LONGEST_KEY_CHARS)] | None = None
     """Session that is told when it has taken effect."""
     note: Annotated[str, Meta(max_length=LONGEST_NOTE_CHARS)] | None = None
     restart_delay_ms: Annotated[float, Meta(ge=0)] | None = None
@@ -213,8 +214,8 @@ def _patched(raw: str) -> Callable[[Snapshot], tuple[str, bool]]:
     """A change by a merge patch; the text of the file stays as far as it can."""
 
     def make(before: Snapshot) -> tuple[str, bool]:
-        if not before.is_valid:
-            raise ChangeError("invalid config; fix before patching", before.problems)
+        if before.examined.problems:
+            raise ChangeError("invalid config; fix before patching", before.examined.problems)
         patch = parse(before.path, _restored(before, raw))
         if not isinstance(patch, dict):
             raise ChangeError("config.patch raw must be an object")

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import time
-from typing import Any
 
 import msgspec
 
@@ -77,18 +76,16 @@ class Restarts:
     def __init__(self, worker: Worker, supervisor_pid: int | None) -> None:
         self._worker = worker
         self._supervisor_pid = supervisor_pid
-        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
         self._is_noted = worker.paths.restart_sentinel.exists()
 
     def schedule(self, delay_ms: float | None, reason: str, changed: list[str]) -> Restart:
         """Replaces the workers after a delay, and tells what that will put into effect."""
         wanted_ms = DEFAULT_DELAY_MS if delay_ms is None else delay_ms
-        delay_ms = int(min(max(wanted_ms, 0), LONGEST_DELAY_MS))
+        wanted_ms = int(min(max(wanted_ms, 0), LONGEST_DELAY_MS))
         pending = tuple(sorted(key for key in changed if key.partition(".")[0] in AT_START))
         pid = self._supervisor_pid
-        if pid is not None and not self._is_due:
-            self._is_due = True
-            self._worker.spawn(self._wait(delay_ms / 1000), "restart")
+        delay_ms = wanted_ms if pid is None else self._due_ms(wanted_ms)
         return Restart(
             ok=pid is not None,
             pid=pid or os.getppid(),
@@ -96,22 +93,31 @@ class Restarts:
             delay_ms=delay_ms,
             reason=reason,
             mode="signal",
-            effect=_effect(pid is not None, delay_ms, pending),
+            effect=told_effect(pid is not None, delay_ms, pending),
             pending=pending,
         )
 
     def flush(self) -> None:
-        """Asks now, because this worker is about to end."""
-        if self._is_due and self._supervisor_pid is not None:
-            self._is_due = False
-            # Our parent, unless it is gone: then the kernel is about to end us too.
-            if os.getppid() == self._supervisor_pid:
-                os.kill(self._supervisor_pid, signal.SIGUSR1)
+        """Asks now if a change waits for it: its time has come, or this worker is about to end."""
+        if self._timer is None or self._supervisor_pid is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        # Our parent, unless it is gone: then the kernel is about to end us too.
+        if os.getppid() == self._supervisor_pid:
+            self._worker.log.info("config changed, asking for new workers")
+            os.kill(self._supervisor_pid, signal.SIGUSR1)
 
-    async def _wait(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        self._worker.log.info("config changed, asking for new workers")
-        self.flush()
+    def _due_ms(self, delay_ms: int) -> int:
+        """Sets the timer, unless it runs out earlier anyway; milliseconds until it does."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            left_ms = max(0, int((self._timer.when() - loop.time()) * 1000))
+            if left_ms <= delay_ms:
+                return left_ms
+            self._timer.cancel()
+        self._timer = loop.call_later(delay_ms / 1000, self.flush)
+        return delay_ms
 
     def note(
         self, mode: str, config_path: str, message: str | None, session_key: str | None
@@ -127,6 +133,7 @@ class Restarts:
         except OSError as error:
             self._worker.log.warning("note for the restart not written", error=str(error))
             return Sentinel(None, payload)
+        self._is_noted = False  # one that waited was replaced by this, which is for the next start
         return Sentinel(str(path), payload)
 
     def deliver(self) -> None:
@@ -147,7 +154,8 @@ class Restarts:
         path.unlink(missing_ok=True)
 
 
-def _effect(is_possible: bool, delay_ms: int, pending: tuple[str, ...]) -> str:  # noqa: FBT001
+def told_effect(is_possible: bool, delay_ms: int, pending: tuple[str, ...]) -> str:  # noqa: FBT001
+    """When a change takes effect, in words."""
     if not is_possible:
         return "written; it takes effect when the gateway is started again"
     text = f"the workers are replaced in {delay_ms / 1000:g} s and then use it"
@@ -157,6 +165,5 @@ def _effect(is_possible: bool, delay_ms: int, pending: tuple[str, ...]) -> str: 
 
 
 def _told(payload: SentinelPayload) -> str:
-    note: Any = payload.message
-    text = f"The gateway's config was changed ({payload.stats.mode}) and its workers restarted."
-    return f"{text} Note: {note}" if note else text
+    text = f"The gateway's config was changed ({payload.stats.mode}) and is in use now."
+    return f"{text} Note: {payload.message}" if payload.message else text

@@ -90,6 +90,13 @@ def test_get_describes_a_broken_file_without_failing(client: Client, file: Path)
     assert "abcdefgh" not in json.dumps(found)
 
 
+def test_readers_are_refused(tree: Tree) -> None:
+    with tree.client(identity=Identity(scopes=("operator.read",))) as client:
+        for method in ("config.get", "config.schema", "config.set", "wizard.start", "update.run"):
+            said = refusal(lambda method=method: client.call(method, {"raw": "{}"}))
+            assert said[:2] == ("INVALID_REQUEST", "missing scope: operator.admin")
+
+
 def test_the_methods_are_advertised(client: Client) -> None:
     names = [name for name in client.hello["features"]["methods"] if name.startswith("config.")]
     assert names == ["config.apply", "config.get", "config.patch", "config.schema", "config.set"]
@@ -113,38 +120,6 @@ def test_what_was_read_can_be_set_and_the_secret_comes_back(
     assert pyjson5.loads(text)["gateway"]["auth"]["token"] == tree.token
     assert text.endswith("// mine\n")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-def test_patch_merges_deletes_and_keeps_the_rest(client: Client, file: Path) -> None:
-    file.write_text("// mine\n" + file.read_text()[:-1] + ", logging: {level: 'debug'}}\n")
-    before = pyjson5.loads(file.read_text())
-    raw = "{agents: {defaults: {timeoutSeconds: 120}}, logging: null, /* c */}"
-    result = ask(client, "config.patch", raw, note="shorter", sessionKey="main")
-    after = pyjson5.loads(file.read_text())
-    before["agents"]["defaults"]["timeoutSeconds"] = 120
-    del before["logging"]
-    assert after == before
-    assert file.read_text().startswith("// mine\n")
-    restart, sentinel = result["restart"], result["sentinel"]
-    assert (restart["ok"], restart["signal"], restart["mode"]) == (True, "SIGUSR1", "signal")
-    assert (restart["delayMs"], restart["reason"]) == (NEVER_MS, "config.patch")
-    assert restart["pending"] == ["logging"]
-    assert result["warnings"] == []
-    kept = json.loads(Path(sentinel["path"]).read_bytes())
-    assert kept == {"version": 1, "payload": sentinel["payload"]}
-    assert sentinel["payload"]["kind"] == "config-apply"
-    assert sentinel["payload"]["message"] == "shorter"
-    assert sentinel["payload"]["sessionKey"] == "main"
-    assert sentinel["payload"]["stats"] == {"mode": "config.patch", "root": str(file)}
-
-
-def test_apply_replaces_everything(tree: Tree, client: Client, file: Path) -> None:
-    config = {"gateway": {"port": tree.port, "auth": {"token": MARK}}}
-    result = ask(client, "config.apply", config)
-    assert result["restart"]["reason"] == "config.apply"
-    assert pyjson5.loads(file.read_text()) == {
-        "gateway": {"port": tree.port, "auth": {"token": tree.token}}
-    }
 
 
 @pytest.mark.parametrize("method", ["config.set", "config.apply", "config.patch"])
@@ -199,9 +174,9 @@ def test_a_broken_file_is_set_anew_but_not_patched(tree: Tree, client: Client, f
 def test_nobody_can_lock_everybody_out(client: Client) -> None:
     said = refusal(lambda: ask(client, "config.patch", "{gateway: {auth: null}}"))
     assert said[1] == "invalid config"
-    assert said[2]["issues"] == [
-        {"path": "gateway.auth.token", "message": "not set: nobody could connect; set it"}
-    ]
+    (issue,) = said[2]["issues"]
+    assert issue["path"] == "gateway.auth.token"
+    assert "nobody could connect" in issue["message"]
 
 
 @pytest.mark.parametrize(
@@ -272,6 +247,48 @@ def test_what_is_not_there_says_so(
     assert text in said[1]
 
 
+# From here on a replacement of the workers is due, a minute later.
+
+
+def test_patch_merges_deletes_and_keeps_the_rest(client: Client, file: Path) -> None:
+    file.write_text("// mine\n" + file.read_text()[:-1] + ", logging: {level: 'debug'}}\n")
+    before = pyjson5.loads(file.read_text())
+    raw = "{agents: {defaults: {timeoutSeconds: 120}}, logging: null, /* c */}"
+    result = ask(client, "config.patch", raw, note="shorter", sessionKey="main")
+    after = pyjson5.loads(file.read_text())
+    before["agents"]["defaults"]["timeoutSeconds"] = 120
+    del before["logging"]
+    assert after == before
+    assert file.read_text().startswith("// mine\n")
+    restart, sentinel = result["restart"], result["sentinel"]
+    assert (restart["ok"], restart["signal"], restart["mode"]) == (True, "SIGUSR1", "signal")
+    assert restart["reason"] == "config.patch"
+    assert 0 < restart["delayMs"] <= NEVER_MS
+    assert restart["pending"] == ["logging"]
+    assert result["warnings"] == []
+    kept = json.loads(Path(sentinel["path"]).read_bytes())
+    assert kept == {"version": 1, "payload": sentinel["payload"]}
+    assert sentinel["payload"]["kind"] == "config-apply"
+    assert sentinel["payload"]["message"] == "shorter"
+    assert sentinel["payload"]["sessionKey"] == "main"
+    assert sentinel["payload"]["stats"] == {"mode": "config.patch", "root": str(file)}
+
+
+def test_apply_replaces_everything(tree: Tree, client: Client, file: Path) -> None:
+    config = {"gateway": {"port": tree.port, "auth": {"token": MARK}}}
+    result = ask(client, "config.apply", config)
+    assert result["restart"]["reason"] == "config.apply"
+    assert pyjson5.loads(file.read_text()) == {
+        "gateway": {"port": tree.port, "auth": {"token": tree.token}}
+    }
+
+
+def test_a_later_change_does_not_put_off_an_earlier_restart(client: Client, file: Path) -> None:
+    first = ask(client, "config.patch", {"logging": {"level": "debug"}}, restartDelayMs=50_000)
+    second = ask(client, "config.patch", {"logging": {"level": "info"}}, restartDelayMs=60_000)
+    assert second["restart"]["delayMs"] <= first["restart"]["delayMs"] <= 50_000
+
+
 def test_a_patch_changes_what_the_workers_do_after_their_replacement(tmp_path: Path) -> None:
     config = scripted(one=[{"text": "first"}], two=[{"text": "second"}])
     tree = Tree(tmp_path / "state", config)
@@ -297,10 +314,3 @@ def test_a_patch_changes_what_the_workers_do_after_their_replacement(tmp_path: P
         assert said["result"]["payloads"][0]["text"] == "second"
     finally:
         tree.stop()
-
-
-def test_readers_are_refused(tree: Tree) -> None:
-    with tree.client(identity=Identity(scopes=("operator.read",))) as client:
-        for method in ("config.get", "config.schema", "config.set", "wizard.start", "update.run"):
-            said = refusal(lambda method=method: client.call(method, {"raw": "{}"}))
-            assert said[:2] == ("INVALID_REQUEST", "missing scope: operator.admin")
