@@ -1,15 +1,15 @@
 """Runs that HTTP clients wait for: begun over the bus, followed, ended when the client goes."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from bus.errors import RpcError, unavailable
+from bus.errors import INVALID_REQUEST, RpcError, unavailable
 from workers.runtime import Worker
 from workers.web.outcome import Outcome, read_outcome
 
@@ -18,6 +18,8 @@ MAX_OPEN = 256
 """Runs followed at a time; more are told to retry."""
 ACCEPT_S = 30.0
 """Longest wait for the acceptance of a run whose client has left already."""
+ABORT_S = 30.0
+"""How long it is tried to end a run whose client has left, while the agent worker is away."""
 PAUSE_S = 15.0
 """Silence after which a client is shown that we are still there."""
 
@@ -38,12 +40,13 @@ class _Said(Struct, frozen=True):
 class _AgentEvent(Struct, frozen=True):
     """What is needed of an `agent` event."""
 
-    run_id: str = msgspec.field(name="runId")
+    run_id: str = msgspec.field(default="", name="runId")
     stream: str = ""
-    data: _Said = _Said()
+    data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _decode_event = msgspec.json.Decoder(_AgentEvent).decode
+_decode_said = msgspec.json.Decoder(_Said).decode
 
 
 class Run:
@@ -62,9 +65,11 @@ class Run:
         self._changed = asyncio.Event()
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come from the bus."""
-        return self._end is not None
+    def may_go_on(self) -> bool:
+        """Whether the agent may still work on it: it has not ended, or only our call was lost."""
+        if isinstance(self._end, RpcError):
+            return self._end.code != INVALID_REQUEST
+        return self._end is None
 
     def add(self, text: str) -> None:
         """The assistant said more."""
@@ -138,7 +143,7 @@ class Runs:
         """What the worker must hear: events of runs only while somebody follows one."""
         return (TOPIC,) if self._streamed else ()
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def run(self, ask: Ask, *, is_streamed: bool) -> AsyncIterator[Run]:
         """An accepted run; it is aborted if it has not ended by the end of the block.
 
@@ -150,8 +155,9 @@ class Runs:
         self._open[run.id] = run
         if is_streamed:
             self._streamed.add(run.id)
-            # Events are asked for before the run can have any.
-            self._worker.announce()
+            if len(self._streamed) == 1:
+                # Events are asked for before the run can have any.
+                self._worker.announce()
         task = self._worker.spawn(self._follow(run), f"http run {run.id}")
         try:
             await run.begun()
@@ -159,7 +165,7 @@ class Runs:
         finally:
             self._streamed.discard(run.id)
             self._open.pop(run.id, None)
-            if not run.is_over:
+            if run.may_go_on:
                 self._worker.spawn(self._end(run, task), f"abort {run.id}")
 
     def on_event(self, payload: bytes) -> None:
@@ -167,7 +173,7 @@ class Runs:
         event = _decode_event(payload)
         run = self._open.get(event.run_id)
         if run is not None and event.stream == "assistant" and event.run_id in self._streamed:
-            run.add(event.data.delta)
+            run.add(_decode_said(event.data).delta)
 
     async def stop(self) -> None:
         """Aborts what runs for clients that will not hear the answer."""
@@ -194,21 +200,27 @@ class Runs:
             run.end(error)
 
     async def _end(self, run: Run, task: asyncio.Task[None]) -> None:
-        """Aborts a run nobody waits for; only an accepted one can be aborted."""
-        try:
+        """Aborts a run nobody waits for, once it is there to be aborted."""
+        with contextlib.suppress(TimeoutError, RpcError):
             async with asyncio.timeout(ACCEPT_S):
                 await run.begun()
-        except (TimeoutError, RpcError):
-            task.cancel()
-            return
-        if not run.is_over:
+        if run.may_go_on:
             await self._abort(run)
         task.cancel()
 
     async def _abort(self, run: Run) -> None:
+        """Has the agent worker end a run, also one that is away for a moment."""
         params = {"sessionKey": run.ask.session_key, "runId": run.id}
-        try:
-            await self._worker.call("chat.abort", params)
-        except RpcError as error:
-            # It ends by its own time limit.
-            self._worker.log.warning("run not aborted", run_id=run.id, error=error.message)
+        deadline = asyncio.get_running_loop().time() + ABORT_S
+        while True:
+            try:
+                await self._worker.call("chat.abort", params)
+            except RpcError as error:
+                is_late = asyncio.get_running_loop().time() > deadline
+                if error.retry_after_ms is None or is_late:
+                    # It ends by its own time limit.
+                    self._worker.log.warning("run not aborted", run_id=run.id, error=error.message)
+                    return
+                await asyncio.sleep(error.retry_after_ms / 1000)
+            else:
+                return

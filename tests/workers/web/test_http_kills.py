@@ -114,6 +114,18 @@ def test_a_killed_web_worker_ends_the_stream_and_is_back(tree: Tree) -> None:
     assert fetch(tree, "GET", "/v1/models").status == 200
 
 
+def test_a_killed_front_ends_the_stream_and_the_run(tree: Tree) -> None:
+    with tree.client() as operator, Stream(tree, PATH, chat("x")) as stream:
+        events = read_start(stream)
+        seen = operator.events(timeout_s=10)
+        run_id = next(event.payload["runId"] for event in seen if event.name == "agent")
+        tree.kill("front")
+        with pytest.raises((EOFError, http.client.IncompleteRead, ConnectionError)):
+            list(events)
+    said = tree.outcome(run_id)
+    assert (said["status"], said["error"]) == ("error", "the run was aborted")
+
+
 def test_without_its_workers_a_request_is_told_to_come_again(tree: Tree) -> None:
     pid = tree.pids()["agent"]
     os.kill(pid, signal.SIGSTOP)
@@ -134,9 +146,11 @@ def readiness(tree: Tree) -> Any:
     return fetch(tree, "GET", "/readyz", headers={}).json()
 
 
-def test_events_of_runs_reach_the_web_worker_only_while_it_follows_one(tree: Tree) -> None:
-    with Stream(tree, PATH, chat("x")) as stream:
-        read_start(stream)
-    # A second stream after the first has ended hears its own run from its first word.
-    with Stream(tree, PATH, chat("y")) as stream:
-        read_start(stream)
+def test_streams_one_after_the_other_and_side_by_side_hear_their_own_run(tmp_path: Path) -> None:
+    with running(tmp_path / "s", scripted(echo=[])) as tree:
+        for _ in range(3):
+            streams = [Stream(tree, PATH, chat(f"text {number}")) for number in range(3)]
+            for number, stream in enumerate(streams):
+                with stream:
+                    said = [e["choices"][0]["delta"].get("content") or "" for e in stream.events()]
+                    assert "".join(said) == f"text {number}"
