@@ -57,7 +57,7 @@ def worker_methods() -> dict[str, Any]:
 
 def document(workers: dict[str, Any]) -> dict[str, Any]:
     """The whole schema: `connect` and the front's methods beside those of the workers."""
-    front = describe(FrontMethods.methods.declarations.values(), FRONT_PREFIX)
+    front = describe(FrontMethods.declared(), FRONT_PREFIX)
     (connect,), definitions = msgspec.json.schema_components(
         [ConnectParams], ref_template=f"#/$defs/{FRONT_PREFIX}{{name}}"
     )

@@ -9,7 +9,7 @@ import msgspec
 from bus.errors import invalid
 from bus.liveness import Liveness
 from bus.messages import Event
-from bus.rpc import Bound, Call, LooseParams, Methods, NoParams, Scope
+from bus.rpc import Bound, Call, Declaration, LooseParams, Methods, NoParams, Scope
 from gatewayd.front.audience import Audience
 from gatewayd.front.devices import Devices
 from gatewayd.front.facts import Facts
@@ -98,6 +98,11 @@ class FrontMethods:
         self.publish_presence()
         self.notices.append((Event("system-event"), msgspec.json.encode({"text": text})))
         return Ok()
+
+    @classmethod
+    def declared(cls) -> list[Declaration]:
+        """Every method clients may ask of the front, as declared."""
+        return [*cls.methods.declarations.values(), *Devices.methods.declarations.values()]
 
     def bound(self) -> dict[str, Bound]:
         """All methods the front answers, by name."""
