@@ -51,7 +51,7 @@ class Ready(Struct, frozen=True, array_like=True, tag=1):
     methods: tuple[Method, ...]
     topics: tuple[str, ...]
     """Topics it wants to receive."""
-    progress: dict[str, float]
+    progress: dict[str, int | float]
     """Counters that show it works: handled_count, lag_ms, rss_bytes, …"""
 
 

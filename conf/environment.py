@@ -2,6 +2,13 @@
 
 import logging
 import os
+import re
+
+HIGHEST_PORT = 65535
+
+
+class BadEnvironmentError(Exception):
+    """A variable of ours says something we cannot follow."""
 
 
 def restart_count() -> int:
@@ -17,9 +24,16 @@ def log_level(configured: str) -> str:
 
 
 def port_override() -> int | None:
-    """GATEWAYD_PORT, when it is a port."""
+    """GATEWAYD_PORT, None when unset or empty. Raises BadEnvironmentError when it is no port."""
     text = os.environ.get("GATEWAYD_PORT", "")
-    return int(text) if text.isdigit() and 0 < int(text) <= 65535 else None  # noqa: PLR2004
+    if not text:
+        return None
+    if re.fullmatch("[0-9]{1,5}", text) is None or not 0 < int(text) <= HIGHEST_PORT:
+        raise BadEnvironmentError(
+            f"GATEWAYD_PORT is {text[:20]!r}, which is not a port (1 to {HIGHEST_PORT}): "
+            "correct or unset it"
+        )
+    return int(text)
 
 
 def secrets_override() -> tuple[str | None, str | None]:

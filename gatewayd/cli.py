@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from conf.child_environment import is_under_service_manager
-from conf.environment import listen_descriptors, port_override
+from conf.environment import BadEnvironmentError, listen_descriptors, port_override
 from conf.paths import BadProfileError, Paths, resolve
 from conf.profile import (
     create_first_config,
@@ -65,12 +65,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--profile", metavar="NAME", help="profile to run (default: GATEWAYD_PROFILE, else main)")
+    add(
+        "--profile",
+        type=_some,
+        metavar="NAME",
+        help="profile (default: GATEWAYD_PROFILE, else main)",
+    )
     add("--dev", action="store_true", help="profile `dev`, port 19001")
     add("--port", type=_port, metavar="N", help="port, over GATEWAYD_PORT and gateway.port")
     add("--bind", choices=("loopback", "lan"), help="addresses to listen on, over gateway.bind")
-    add("--token", type=_secret, metavar="T", help="shared token, over gateway.auth.token")
-    add("--password", type=_secret, metavar="P", help="shared password, over gateway.auth.password")
+    add("--token", type=_some, metavar="T", help="shared token, over gateway.auth.token")
+    add("--password", type=_some, metavar="P", help="shared password, over gateway.auth.password")
     add("--verbose", action="store_true", help="show and log debug events")
     add("--version", action="store_true", help="show the version and exit")
     options = parser.parse_args(arguments)
@@ -87,7 +92,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _secret(text: str) -> str:
+def _some(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
     return text
@@ -137,7 +142,10 @@ def _listen(options: argparse.Namespace, paths: Paths) -> Listening:
     if inherited:
         return adopt(inherited)
     found = glance(paths.config)
-    port = options.port or port_override() or found.port or default_port(paths.profile)
+    try:
+        port = options.port or port_override() or found.port or default_port(paths.profile)
+    except BadEnvironmentError as error:
+        raise RefusalError(str(error)) from error
     return listen(port, options.bind or found.bind or "loopback")
 
 

@@ -124,7 +124,7 @@ class Worker:
         self.log = logs.Log(name)
         self.tasks: asyncio.TaskGroup
         self.peer: Peer
-        self.progress: dict[str, float] = {}
+        self.progress: dict[str, int | float] = {}
         self.is_draining = False
         self._service = service
         self._methods: Mapping[str, Bound] = {}

@@ -4,6 +4,7 @@ import importlib
 
 import click
 
+from conf.environment import BadEnvironmentError
 from conf.paths import BadProfileError
 from conf.settings import ConfigError
 from gatewayd.client import ClientError
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (ClientError, ConfigError, BadProfileError) as error:
+    except (ClientError, ConfigError, BadProfileError, BadEnvironmentError, OSError) as error:
         click.echo(f"gatewayctl: {error}", err=True)
         return ExitCode.FAILED
     return code if isinstance(code, int) else 0

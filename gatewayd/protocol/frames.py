@@ -3,6 +3,7 @@
 The envelope is decoded; params and payloads stay the bytes they came as.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -46,6 +47,14 @@ class _Identified(msgspec.Struct, frozen=True, gc=False):
     id: msgspec.Raw = msgspec.Raw()
 
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Any escape; group 1 is half a character whose other half does not follow."""
+
 _decode = msgspec.json.Decoder(RequestFrame).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_identified = msgspec.json.Decoder(_Identified).decode
@@ -63,7 +72,18 @@ def read_request(message: bytes) -> RequestFrame | BadFrame | NotJson:
             problem = "at /type: must be equal to constant"
         return _explain(message, problem)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return NotJson()
+        mended = _without_lone_surrogates(message)
+        return NotJson() if mended == message else read_request(mended)
+
+
+def _without_lone_surrogates(message: bytes) -> bytes:
+    """JSON with U+FFFD for each escaped half of a character, as a browser would send it.
+
+    Clients that cut text between two UTF-16 units write such halves: it is JSON, but no text.
+    """
+    if _SURROGATE.search(message) is None:
+        return message
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], message)
 
 
 def _explain(message: bytes, problem: str) -> BadFrame | NotJson:

@@ -354,3 +354,19 @@ def test_status_loads_nothing_it_does_not_need(state_dir: Path) -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert ran.stdout == "[]\n"
+
+
+def test_a_full_disk_behind_stdout_is_told_in_one_line(state_dir: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "--help"],
+            cwd=ROOT,
+            env={**os.environ, "GATEWAYD_STATE_DIR": str(state_dir)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "gatewayctl: [Errno 28] No space left on device\n"

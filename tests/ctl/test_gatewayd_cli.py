@@ -268,6 +268,7 @@ def test_a_symlink_in_place_of_the_lock_is_refused(state_dir: Path, tmp_path: Pa
         ("--token", ""),
         ("--dev", "--profile", "main"),
         ("--profile", "No/Such"),
+        ("--profile", ""),
         ("--prof", "x"),
         ("run",),
     ],
@@ -317,6 +318,13 @@ def test_the_environment_names_the_port_and_the_flag_wins(state_dir: Path, tmp_p
             assert read_note(state_dir / "gateway.lock")["port"] == expected
         finally:
             gateway.close()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "18789x", "9" * 5000])
+def test_a_port_of_the_environment_that_is_none_is_refused(state_dir: Path, port: str) -> None:
+    done = gatewayd(state_dir, more={"GATEWAYD_PORT": port})
+    assert done.returncode == 78
+    assert f"GATEWAYD_PORT is '{port[:20]}', which is not a port" in done.stderr
 
 
 def test_a_kill_of_the_gateway_frees_its_lock(state_dir: Path) -> None:

@@ -64,11 +64,28 @@ def test_the_id_of_a_bad_frame_is_echoed_as_it_came(message: bytes, frame_id: by
     [
         b"", b"{", b"nonsense", b'{"type":"req","id":"\xff","method":"m"}', b"\xef\xbb\xbf{}",
         b"[" * 100_000, b'{"type":"req","id":"1","method":"m","params":' + b"[" * 100_000,
-        b'{"a":' * 100_000, b'{"type":"req","id":"1","method":"\\ud800"}',
+        b'{"a":' * 100_000, b'{"a":"\\ud800"', b'{"a":"\\uZZZZ"}',
     ],
 )  # fmt: skip
 def test_what_is_no_json_is_not_answered(message: bytes):
     assert isinstance(read_request(message), NotJson)
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"cut \ud83d", "cut \ufffd"),
+        (r"\udE00 cut", "\ufffd cut"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\\ud83d \uDBFF", "\\ud83d \ufffd"),
+        (r"\ud83d\n", "\ufffd\n"),
+    ],
+)
+def test_half_a_character_is_replaced_and_the_request_answered(escaped: str, text: str):
+    message = f'{{"type":"req","id":"1","method":"m","params":{{"a":"{escaped}"}}}}'
+    frame = read_request(message.encode())
+    assert isinstance(frame, RequestFrame)
+    assert json.loads(bytes(frame.params)) == {"a": text}
 
 
 def test_a_million_keys_are_read():

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from workers.agent import model_process
 from workers.agent.contract import Delta, Done, Failed, Report, Spec
@@ -15,6 +16,7 @@ from workers.agent.newborn import LISTENER_FD, REPORT_FD, SPEC_FD
 from workers.agent.providers import find
 from workers.agent.providers.errors import ProviderError
 from workers.agent.reporter import Reporter
+from workers.agent.surrogates import Halves, mended
 
 
 def main(kind: Kind) -> int:
@@ -34,22 +36,23 @@ def answer(spec: Spec) -> None:
     try:
         last = _converse(spec, reporter)
     except ProviderError as error:
-        last = Failed(str(error))
+        last = Failed(mended(str(error)))
     except Exception as error:  # noqa: BLE001 - whoever asked must hear of it
         traceback.print_exc()
-        last = Failed(f"the run broke: {type(error).__name__}: {error}"[:500])
+        last = Failed(f"the run broke: {type(error).__name__}: {mended(str(error))}"[:500])
     reporter.finish(last)
     sys.stderr.flush()
 
 
 def _converse(spec: Spec, reporter: Reporter) -> Report:
     _enter(spec.workspace)
+    halves = Halves()
     for step in find(spec.provider.api).stream(spec):
         match step:
             case Delta():
-                reporter.delta(step.text)
+                reporter.delta(halves.whole(step.text))
             case Done():
-                return step
+                return replace(step, text=mended(step.text))
     return Failed(f"{spec.provider_id}/{spec.model} ended without finishing its answer; try again")
 
 

@@ -236,7 +236,8 @@ class Runs:
             self._worker.log.warning("cannot accept a run", run_id=run.run_id, error=str(error))
             if self._lanes.withdraw(run.run_id, run.session_key):
                 self._forget(active)
-            active.committed.set_exception(unavailable(f"the run cannot be stored: {error}"))
+            refused = unavailable(f"the run cannot be stored: {error}", QUEUE_RETRY_MS)
+            active.committed.set_exception(refused)
             active.committed.exception()  # looked at, should nobody wait for it
         else:
             active.committed.set_result(None)

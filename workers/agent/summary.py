@@ -61,7 +61,22 @@ def part(settings: Settings, sessions: Sessions, path: str, waiting: list[str], 
             "mainSessionKey": keys.main_session(settings),
             "scope": "per-sender",
         },
+        "problems": [
+            {"id": f"model.{number}", "text": text}
+            for number, text in enumerate(_missing_models(settings))
+        ],
     }
+
+
+def _missing_models(settings: Settings) -> list[str]:
+    """What every run of some agent would fail with, told before anyone asks for one."""
+    found: dict[str, None] = {}
+    for agent_id in keys.known_agents(settings):
+        try:
+            models.choose(settings, agent_id)
+        except models.ModelError as error:
+            found[str(error)] = None
+    return list(found)
 
 
 def _health(settings: Settings, overview: Overview, path: str, now: int) -> dict[str, Any]:

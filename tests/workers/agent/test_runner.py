@@ -116,8 +116,7 @@ def test_a_run_that_finishes_takes_its_daemons_along(tmp_path: Path) -> None:
         spec = scripted(daemon.sleeper(detach=True), child.sleeper(detach=False), {"text": "x"})
         reports = await play(runner, spec)
         assert reports[-1] == Exit(0)
-        for pid in tree.children(os.getpid()):  # of the spawner too nothing but itself is left
-            assert tree.descendants(pid) == []
+        assert tree.descendants(runner._link.pid) == []  # nothing is left below the spawner
         del daemon, child
 
     with_runner(test)
@@ -296,7 +295,7 @@ def test_close_ends_what_is_running_and_refuses_more(tmp_path: Path) -> None:
 
 def test_a_cancelled_preparation_leaves_no_process() -> None:
     async def test(runner: Runner) -> None:
-        (spawner,) = tree.children(os.getpid())
+        spawner = runner._link.pid
         task = asyncio.get_running_loop().create_task(runner.prepare(scripted()))
         await asyncio.sleep(0)
         task.cancel()
@@ -310,7 +309,7 @@ def test_a_cancelled_preparation_leaves_no_process() -> None:
 
 def test_aborts_at_random_points_leave_nobody() -> None:
     async def test(runner: Runner) -> None:
-        (spawner,) = tree.children(os.getpid())
+        spawner = runner._link.pid
         daemon = {"exec": ["sh", "-c", "sleep 1000 & sleep 1000"], "detach": True}
         steps = [daemon, {"text": "a", "repeat": 500}, {"spin_ms": 5}, daemon, WAIT]
         chance = random.Random(7)

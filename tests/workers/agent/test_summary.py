@@ -1,5 +1,7 @@
 """The agent worker's part of health and status."""
 
+from typing import Any
+
 import msgspec
 
 from conf.schema import Settings
@@ -13,11 +15,11 @@ SETTINGS = msgspec.convert(
 )
 
 
-def part_of(sessions: list[Session]) -> dict[str, dict[str, object]]:
-    found = Sessions(SETTINGS, "p", lambda: None)
+def part_of(sessions: list[Session], settings: Settings = SETTINGS) -> dict[str, Any]:
+    found = Sessions(settings, "p", lambda: None)
     found.load(sessions)
-    made: dict[str, dict[str, object]] = summary.part(SETTINGS, found, "p", ["door open"], 1_000)
-    return msgspec.json.decode(msgspec.json.encode(made), type=dict[str, dict[str, object]])
+    made: dict[str, Any] = summary.part(settings, found, "p", ["door open"], 1_000)
+    return msgspec.json.decode(msgspec.json.encode(made), type=dict[str, Any])
 
 
 def test_sessions_are_counted_per_agent_and_the_newest_listed_first() -> None:
@@ -64,3 +66,16 @@ def test_what_is_left_of_the_context_is_computed() -> None:
     part = part_of([Session("agent:ops:main", "i", "ops", 1, entry)])
     row = msgspec.convert(part["status"]["sessions"], dict)["recent"][0]
     assert (row["remainingTokens"], row["percentUsed"]) == (1_024, 50)
+
+
+def test_a_model_that_is_not_there_is_a_problem_before_anyone_asks_it() -> None:
+    assert part_of([])["problems"] == []
+    broken = {
+        "defaults": {"model": {"primary": "nope/m"}},
+        "list": [{"id": "a"}, {"id": "b"}, {"id": "c", "model": {"primary": "local/other"}}],
+    }
+    problems = part_of([], msgspec.convert({"agents": broken}, Settings))["problems"]
+    assert [problem["text"].partition(";")[0] for problem in problems] == [
+        "agents.defaults.model.primary is 'nope/m': no provider 'nope'",
+        "agents.list[c].model is 'local/other': no such model",
+    ]

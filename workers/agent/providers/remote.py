@@ -92,9 +92,12 @@ def plain_errors(spec: Spec, sdk: Sdk) -> Iterator[None]:
             f"models.providers.{spec.provider_id}.baseUrl right?"
         ) from None
     except sdk.status as error:
-        raise ProviderError(status_text(spec, _status(error), _reason(error))) from None
+        said = _without_key(spec, _reason(error))
+        raise ProviderError(status_text(spec, _status(error), said)) from None
     except sdk.any as error:
-        raise ProviderError(f"{place(spec)} failed: {_short(_reason(error))}") from None
+        raise ProviderError(
+            f"{place(spec)} failed: {_short(_without_key(spec, _reason(error)))}"
+        ) from None
 
 
 def status_text(spec: Spec, status: int, reason: str) -> str:
@@ -129,6 +132,12 @@ def _reason(error: Exception) -> str:
         if isinstance(inner, str):
             return inner
     return str(getattr(error, "message", "")) or str(error)
+
+
+def _without_key(spec: Spec, text: str) -> str:
+    """The service may repeat the key it refused; its words go to every client and into logs."""
+    secret = spec.provider.api_key
+    return text.replace(secret, "[the key]") if secret else text
 
 
 def _short(text: str) -> str:
