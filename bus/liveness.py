@@ -54,12 +54,6 @@ class Liveness:
         self._peers[ready.name] = Peer(identity, ready, now)
         return known.identity if known is not None else None
 
-    def heard(self, name: str, now: float) -> None:
-        """Anything it sends is as good as a beat."""
-        peer = self._peers.get(name)
-        if peer is not None:
-            peer.heard_at = now
-
     def gone(self, identity: bytes) -> str | None:
         """Marks the process down (goodbye, or unreachable); returns its name."""
         for name, peer in self._peers.items():

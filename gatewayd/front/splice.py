@@ -1,4 +1,4 @@
-"""HTTP that is not the front's own, passed byte for byte to the web worker's UNIX socket."""
+"""HTTP that is not the front's own, one checked request a connection, joined to the web worker."""
 
 import asyncio
 import ipaddress

@@ -124,10 +124,13 @@ class Execution:
 
     async def end_interrupted(self, run: Run, stream: RunStream) -> None:
         """Ends a run that another life of this worker left running."""
-        if run.pid is not None and tree.start_time(run.pid) == run.pid_started:
-            self._log.warning("killing what a run left", run_id=run.run_id, pid=run.pid)
-            tree.kill_tree(run.pid)
-            await self._gone(run.pid)
+        if run.pid is not None and run.pid_started is not None:
+            below = tree.descendants(run.pid)
+            # Not our child any more, so the pid may be another's by now: judged by start time.
+            if tree.kill_if_same(run.pid, run.pid_started):
+                self._log.warning("killed what a run left", run_id=run.run_id, pid=run.pid)
+                tree.kill(below)
+                await self._gone(run.pid)
         await self.end_stopped(Active(run, stream), restart_stop())
 
     async def _gone(self, pid: int) -> None:
